@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^waymark$/, replacement: path.join(src, "index.ts") },
-      { find: /^waymark\/(testing|engine|compiler)$/, replacement: path.join(src, "$1.ts") },
+      { find: /^waymark\/(testing|engine|compiler|embedded)$/, replacement: path.join(src, "$1.ts") },
     ],
   },
   test: {

@@ -8,13 +8,14 @@ export interface At {
 }
 
 export class WaymarkError extends Error {
+  // A field, not an assignment: inside the VM's sealed realm Error.prototype is frozen and its `name` cannot be assigned over.
+  override readonly name = "WaymarkError";
   readonly code: string;
   readonly hint: string | undefined;
   readonly at: At | undefined;
 
   constructor(code: string, message: string, options: { hint?: string; cause?: unknown; at?: At } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = "WaymarkError";
     this.code = code;
     this.hint = options.hint;
     this.at = options.at;

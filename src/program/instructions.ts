@@ -120,18 +120,18 @@ export const instructions = {
   // -- calls: arguments stand in neighbouring registers
   CALL:        [100, "d r o r i", "d = call: function, this (-1: undefined), first argument register, count"],
   CALLA:       [101, "d r o r", "d = call with an array of arguments"],
-  NEW:         [102, "d r r i", "d = new: class, first argument register, count"],
+  NEW:         [102, "d r r i", "d = new: class, first argument register, count. The fields of a base class are initialised before its body"],
   NEWA:        [103, "d r r", "d = new with an array of arguments"],
   SUPERCALL:   [104, "d r r i", "d = super(...): running constructor (register holding it, arrows capture it), first argument, count; new.target is taken from the register after d"],
   SUPERCALLA:  [105, "d r r", "the same with an array"],
   INITFIELDS:  [106, "r r", "run the field initialiser of a class on an instance: class, instance"],
-  RETURN:      [107, "r", "return; in an async function resolve; in a generator finish"],
+  RETURN:      [107, "r", "return; in an async function resolve; in a generator finish. A non-object from a base constructor becomes `this`; a derived one returns its bound `this` itself. An async generator has awaited the value"],
   THROW:       [108, "r", "throw"],
   THROWNEW:    [109, "i k", "throw new TypeError (0) or ReferenceError (1) with message k"],
   // -- suspension
   AWAIT:       [110, "d r", "suspend until the promise of r settles; d = value, or throw here"],
   GENERATOR:   [111, "", "after parameters are bound: make the generator object, return it, suspend"],
-  YIELD:       [112, "dd r", "yield r; on resumption d = sent value, d+1 = 0 for next, 1 for return (throw throws here)"],
+  YIELD:       [112, "dd r", "yield r; on resumption d = sent value, d+1 = 0 for next, 1 for return (throw throws here). In an async generator the code itself awaits what it yields, and what a return brought"],
   // -- iteration: an iterator record takes two registers (iterator, next method)
   ITER:        [113, "dd r", "open an iterator"],
   ASYNCITER:   [114, "dd r", "open an async iterator (or a sync one, wrapped)"],

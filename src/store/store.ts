@@ -85,7 +85,15 @@ export interface Commit {
   /** Inbox rows that have become journal rows. */
   read: { no: number; id: number }[];
   /** To other instances: the outcome of a child for its parent, a cancellation. `sender` must be ours. */
-  mail: { sender: number; epoch: number; no: number; effect: number; kind: number; attempt: number; payload: Uint8Array | null }[];
+  mail: {
+    sender: number;
+    epoch: number;
+    no: number;
+    effect: number;
+    kind: number;
+    attempt: number;
+    payload: Uint8Array | null;
+  }[];
   leave: (
     | { no: number; epoch: number; mail: number; what: "evict"; due: number | null; seq: number }
     | { no: number; epoch: number; mail: number; what: "finish"; status: ResultStatus; outcome: Uint8Array | null }
@@ -104,6 +112,10 @@ export type Committed =
       left: number[];
       /** Leases whose instances got mail: to be notified. */
       poke: bigint[];
+      /** Mail made a sleeper due: notify "work". */
+      woke: boolean;
+      /** Clients waiting for leavers that ended (finished or quarantined): to be notified, as `notify` takes it. */
+      ended: { waiter: string; ids: string[] }[];
     };
 
 export const resultStatus = { completed: 1, failed: 2, cancelled: 3 } as const;
@@ -141,11 +153,13 @@ export interface Store {
   start(program: number, format: number, rows: readonly StartRow[]): Promise<Started[]>;
   /** The newest program of a workflow name, for children. */
   latestProgram(workflow: string): Promise<{ no: number; format: number } | null>;
-  /** Current state of instances by id; unknown ids are absent. `waiter` set: remember to notify it. */
+  /** Current state of instances by id; unknown ids are absent. `waiter` set: remember to notify it (several are remembered). */
   results(ids: readonly string[], waiter?: string): Promise<ResultRow[]>;
   /** Put events from outside into inboxes. Ids unknown or finished are absent from the answer. */
-  deliver(rows: readonly { no: number; effect: number; kind: number; attempt: number; payload: Uint8Array | null }[]): Promise<{ no: number; lease: bigint | null }[]>;
-  /** Cancel what never ran. Returns the numbers that ended by this. */
+  deliver(
+    rows: readonly { no: number; effect: number; kind: number; attempt: number; payload: Uint8Array | null }[],
+  ): Promise<{ no: number; lease: bigint | null }[]>;
+  /** Cancel what never ran; a waiting parent gets `outcome` as failure of its effect. Returns the numbers that ended by this. Notifies by itself. */
   terminate(nos: readonly number[], outcome: Uint8Array | null): Promise<number[]>;
   history(no: number): Promise<JournalRow[]>;
 
@@ -169,7 +183,17 @@ export interface Store {
   nextDue(format: number): Promise<number | null>;
 
   // -- notices: hints, never truth. Sent after the commit, coalesced, on a connection of their own.
-  notify(notices: readonly ({ kind: "work" } | { kind: "mail"; leases: readonly bigint[] } | { kind: "result"; waiter: string; ids: readonly string[] })[]): Promise<void>;
+  notify(
+    notices: readonly (
+      | { kind: "work" }
+      | { kind: "mail"; leases: readonly bigint[] }
+      | { kind: "result"; waiter: string; ids: readonly string[] }
+    )[],
+  ): Promise<void>;
   /** Hear notices for a host's leases and/or a waiting client. `lost` is called when the connection drops and when it is back: read again then. */
-  listen(who: { host?: bigint; leases?: readonly bigint[]; client?: string }, hear: (notice: Notice) => void, lost?: () => void): Promise<{ close(): Promise<void> }>;
+  listen(
+    who: { host?: bigint; leases?: readonly bigint[]; client?: string },
+    hear: (notice: Notice) => void,
+    lost?: () => void,
+  ): Promise<{ close(): Promise<void> }>;
 }

@@ -4,9 +4,30 @@
 
 /** What an instance asks of the world. `no` counts from 1 within the instance. */
 export type Effect =
-  | { kind: "action"; no: number; function: number; pc: number; name: string; args: Uint8Array; policy: Uint8Array | null; attempt: number; dueAt: number | null; firstAt: number; details: Uint8Array | null }
+  | {
+      kind: "action";
+      no: number;
+      function: number;
+      pc: number;
+      name: string;
+      args: Uint8Array;
+      policy: Uint8Array | null;
+      attempt: number;
+      dueAt: number | null;
+      firstAt: number;
+      details: Uint8Array | null;
+    }
   | { kind: "timer"; no: number; function: number; pc: number; dueAt: number }
-  | { kind: "child"; no: number; function: number; pc: number; name: string; args: Uint8Array; options: Uint8Array | null; wait: boolean };
+  | {
+      kind: "child";
+      no: number;
+      function: number;
+      pc: number;
+      name: string;
+      args: Uint8Array;
+      options: Uint8Array | null;
+      wait: boolean;
+    };
 
 /** What the world answers. `at` is milliseconds since the epoch, journaled, and what `now()` returns until the next event. */
 export type VmEvent =
@@ -31,6 +52,16 @@ export interface Activation {
   fatal: { code: string; message: string } | null;
 }
 
+/** A suspended function, read from a snapshot without running anything. */
+export interface Suspended {
+  name: string;
+  function: number;
+  pc: number;
+  at: { file: string; line: number; column: number } | null;
+  /** Names as the user wrote them, values as text. */
+  locals: { name: string; value: string }[];
+}
+
 export interface Machine {
   /** Verify and load a program (cached by handle). Throws a host WaymarkError if it is refused. */
   load(body: Uint8Array, debug: Uint8Array | null): number;
@@ -42,6 +73,8 @@ export interface Machine {
   /** Effects not settled yet, ascending: what a host arms after `restore`. */
   pending(state: number): Effect[];
   snapshot(state: number): Uint8Array;
+  /** Where the functions of a snapshot stand, and what their locals hold. */
+  inspect(program: number, snapshot: Uint8Array): Suspended[];
   drop(state: number): void;
   unload(program: number): void;
 }

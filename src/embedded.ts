@@ -1,0 +1,3 @@
+// Door: a real Postgres on this machine, for development and tests, from the npm binaries.
+
+export { type EmbeddedOptions, type EmbeddedPostgres, startPostgres } from "./store/embedded.ts";

@@ -1,0 +1,166 @@
+// The allow-list of the sealed realm: every object a workflow can reach without having made it, and every property of it,
+// by name. `seal.ts` deletes what is not named here and freezes the rest. Made once by listing Node 20 to 26 and keeping
+// what ECMAScript 2025 says: what a newer Node adds stays out until it is added here, because an instance that starts on
+// one machine must be able to go on at another. Where an older Node lacks a name, `wrappers.ts` supplies it.
+//
+// A key is a path from a global, or a hidden intrinsic in percent signs. Words are property names, `@@x` is Symbol.x.
+// A function is allowed its `name` and `length` without saying so, and may have more only if it has a row.
+
+const nativeError = "prototype";
+const nativeErrorPrototype = "constructor name message";
+const typedArray = "prototype BYTES_PER_ELEMENT";
+const typedArrayPrototype = "constructor BYTES_PER_ELEMENT";
+const iterator = "next @@toStringTag";
+
+// biome-ignore format: a table
+export const allowed: Readonly<Record<string, string>> = {
+  "Object": "prototype assign create defineProperties defineProperty entries freeze fromEntries getOwnPropertyDescriptor getOwnPropertyDescriptors getOwnPropertyNames getOwnPropertySymbols getPrototypeOf groupBy hasOwn is isExtensible isFrozen isSealed keys preventExtensions seal setPrototypeOf values",
+  "Object.prototype": "constructor __defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ __proto__ hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf",
+  "Function": "prototype",
+  "Function.prototype": "arguments caller constructor apply bind call toString @@hasInstance",
+  "%AsyncFunction.prototype%": "constructor @@toStringTag",
+  "%GeneratorFunction.prototype%": "constructor prototype @@toStringTag",
+  "%GeneratorPrototype%": "constructor next return throw @@toStringTag",
+  "%AsyncGeneratorFunction.prototype%": "constructor prototype @@toStringTag",
+  "%AsyncGeneratorPrototype%": "constructor next return throw @@toStringTag",
+  "Array": "prototype from fromAsync isArray of @@species",
+  "Array.prototype": "length constructor at concat copyWithin entries every fill filter find findIndex findLast findLastIndex flat flatMap forEach includes indexOf join keys lastIndexOf map pop push reduce reduceRight reverse shift slice some sort splice toLocaleString toReversed toSorted toSpliced toString unshift values with @@iterator @@unscopables",
+  "Array.prototype.@@unscopables": "at copyWithin entries fill find findIndex findLast findLastIndex flat flatMap includes keys toReversed toSorted toSpliced values",
+  "String": "prototype fromCharCode fromCodePoint raw",
+  "String.prototype": "length constructor anchor at big blink bold charAt charCodeAt codePointAt concat endsWith fixed fontcolor fontsize includes indexOf isWellFormed italics lastIndexOf link localeCompare match matchAll normalize padEnd padStart repeat replace replaceAll search slice small split startsWith strike sub substr substring sup toLocaleLowerCase toLocaleUpperCase toLowerCase toString toUpperCase toWellFormed trim trimEnd trimLeft trimRight trimStart valueOf @@iterator",
+  "Number": "prototype EPSILON MAX_SAFE_INTEGER MAX_VALUE MIN_SAFE_INTEGER MIN_VALUE NEGATIVE_INFINITY NaN POSITIVE_INFINITY isFinite isInteger isNaN isSafeInteger parseFloat parseInt",
+  "Number.prototype": "constructor toExponential toFixed toLocaleString toPrecision toString valueOf",
+  "Boolean": "prototype",
+  "Boolean.prototype": "constructor toString valueOf",
+  "Symbol": "prototype asyncDispose asyncIterator dispose for hasInstance isConcatSpreadable iterator keyFor match matchAll replace search species split toPrimitive toStringTag unscopables",
+  "Symbol.prototype": "constructor description toString valueOf @@toPrimitive @@toStringTag",
+  "BigInt": "prototype asIntN asUintN",
+  "BigInt.prototype": "constructor toLocaleString toString valueOf @@toStringTag",
+  "Math": "E LN10 LN2 LOG10E LOG2E PI SQRT1_2 SQRT2 abs acos acosh asin asinh atan atan2 atanh cbrt ceil clz32 cos cosh exp expm1 floor fround hypot imul log log10 log1p log2 max min pow random round sign sin sinh sqrt tan tanh trunc @@toStringTag",
+  "JSON": "parse stringify @@toStringTag",
+  "Reflect": "apply construct defineProperty deleteProperty get getOwnPropertyDescriptor getPrototypeOf has isExtensible ownKeys preventExtensions set setPrototypeOf @@toStringTag",
+  "Proxy": "revocable",
+  "Promise": "prototype all allSettled any race reject resolve try withResolvers @@species",
+  "Promise.prototype": "constructor catch finally then @@toStringTag",
+  "Map": "prototype groupBy @@species",
+  "Map.prototype": "constructor clear delete entries forEach get has keys set size values @@iterator @@toStringTag",
+  "Set": "prototype @@species",
+  "Set.prototype": "constructor add clear delete difference entries forEach has intersection isDisjointFrom isSubsetOf isSupersetOf keys size symmetricDifference union values @@iterator @@toStringTag",
+  "WeakMap": "prototype",
+  "WeakMap.prototype": "constructor delete get has set @@toStringTag",
+  "WeakSet": "prototype",
+  "WeakSet.prototype": "constructor add delete has @@toStringTag",
+  "Date": "prototype UTC now parse",
+  "Date.prototype": "constructor getDate getDay getFullYear getHours getMilliseconds getMinutes getMonth getSeconds getTime getTimezoneOffset getUTCDate getUTCDay getUTCFullYear getUTCHours getUTCMilliseconds getUTCMinutes getUTCMonth getUTCSeconds getYear setDate setFullYear setHours setMilliseconds setMinutes setMonth setSeconds setTime setUTCDate setUTCFullYear setUTCHours setUTCMilliseconds setUTCMinutes setUTCMonth setUTCSeconds setYear toDateString toGMTString toISOString toJSON toLocaleDateString toLocaleString toLocaleTimeString toString toTimeString toUTCString valueOf @@toPrimitive",
+  "RegExp": "prototype @@species",
+  "RegExp.prototype": "constructor compile dotAll exec flags global hasIndices ignoreCase multiline source sticky test toString unicode unicodeSets @@match @@matchAll @@replace @@search @@split",
+  "Error": "prototype",
+  "Error.prototype": "constructor message name toString",
+  "AggregateError": nativeError,
+  "AggregateError.prototype": nativeErrorPrototype,
+  "EvalError": nativeError,
+  "EvalError.prototype": nativeErrorPrototype,
+  "RangeError": nativeError,
+  "RangeError.prototype": nativeErrorPrototype,
+  "ReferenceError": nativeError,
+  "ReferenceError.prototype": nativeErrorPrototype,
+  "SyntaxError": nativeError,
+  "SyntaxError.prototype": nativeErrorPrototype,
+  "TypeError": nativeError,
+  "TypeError.prototype": nativeErrorPrototype,
+  "URIError": nativeError,
+  "URIError.prototype": nativeErrorPrototype,
+  "SuppressedError": nativeError,
+  "SuppressedError.prototype": nativeErrorPrototype,
+  "Iterator": "prototype from",
+  "%IteratorPrototype%": "constructor drop every filter find flatMap forEach map reduce some take toArray @@dispose @@iterator @@toStringTag",
+  "%AsyncIteratorPrototype%": "@@asyncDispose @@asyncIterator",
+  "%ArrayIteratorPrototype%": iterator,
+  "%MapIteratorPrototype%": iterator,
+  "%SetIteratorPrototype%": iterator,
+  "%StringIteratorPrototype%": iterator,
+  "%RegExpStringIteratorPrototype%": iterator,
+  "%IteratorHelperPrototype%": "next return @@toStringTag",
+  "%WrapForValidIteratorPrototype%": "next return",
+  "ArrayBuffer": "prototype isView @@species",
+  "ArrayBuffer.prototype": "constructor byteLength maxByteLength resizable resize slice @@toStringTag",
+  "DataView": "prototype",
+  "DataView.prototype": "constructor buffer byteLength byteOffset getBigInt64 getBigUint64 getFloat32 getFloat64 getInt16 getInt32 getInt8 getUint16 getUint32 getUint8 setBigInt64 setBigUint64 setFloat32 setFloat64 setInt16 setInt32 setInt8 setUint16 setUint32 setUint8 @@toStringTag",
+  "%TypedArray%": "prototype from of @@species",
+  "%TypedArray%.prototype": "constructor at buffer byteLength byteOffset copyWithin entries every fill filter find findIndex findLast findLastIndex forEach includes indexOf join keys lastIndexOf length map reduce reduceRight reverse set slice some sort subarray toLocaleString toReversed toSorted toString values with @@iterator @@toStringTag",
+  "Int8Array": typedArray,
+  "Int8Array.prototype": typedArrayPrototype,
+  "Uint8Array": typedArray,
+  "Uint8Array.prototype": typedArrayPrototype,
+  "Uint8ClampedArray": typedArray,
+  "Uint8ClampedArray.prototype": typedArrayPrototype,
+  "Int16Array": typedArray,
+  "Int16Array.prototype": typedArrayPrototype,
+  "Uint16Array": typedArray,
+  "Uint16Array.prototype": typedArrayPrototype,
+  "Int32Array": typedArray,
+  "Int32Array.prototype": typedArrayPrototype,
+  "Uint32Array": typedArray,
+  "Uint32Array.prototype": typedArrayPrototype,
+  "Float32Array": typedArray,
+  "Float32Array.prototype": typedArrayPrototype,
+  "Float64Array": typedArray,
+  "Float64Array.prototype": typedArrayPrototype,
+  "BigInt64Array": typedArray,
+  "BigInt64Array.prototype": typedArrayPrototype,
+  "BigUint64Array": typedArray,
+  "BigUint64Array.prototype": typedArrayPrototype,
+  "console": "assert count countReset debug dir dirxml error group groupCollapsed groupEnd info log table time timeEnd timeLog trace warn @@toStringTag",
+  "URL": "prototype canParse parse",
+  "URL.prototype": "constructor hash host hostname href origin password pathname port protocol search searchParams toJSON toString username @@toStringTag",
+  "WaymarkError": "prototype",
+  "WaymarkError.prototype": "constructor",
+};
+
+/** Global functions and values without properties of their own. */
+export const plainGlobals: readonly string[] = [
+  "parseInt",
+  "parseFloat",
+  "isNaN",
+  "isFinite",
+  "encodeURI",
+  "encodeURIComponent",
+  "decodeURI",
+  "decodeURIComponent",
+  "structuredClone",
+  "queueMicrotask",
+  "Infinity",
+  "NaN",
+  "undefined",
+];
+
+/** Known names that answer with a refusal when they are used: functions that throw, frozen like everything else. */
+export const refused: readonly string[] = [
+  "AbortController",
+  "AbortSignal",
+  "AsyncDisposableStack",
+  "DisposableStack",
+  "Float16Array",
+  "URLSearchParams",
+];
+
+/** What the VM supplies, or a newer Node has: the realm without the VM lacks it on an older Node, and no more than that. */
+export const suppliedByVm: ReadonlySet<string> = new Set([
+  "Array.fromAsync",
+  "Promise.try",
+  "Promise.withResolvers",
+  "Iterator",
+  "Iterator.from",
+  "Iterator.prototype",
+  "queueMicrotask",
+  "console",
+  ..."assert count countReset debug dir dirxml error group groupCollapsed groupEnd info log table time timeEnd timeLog trace warn @@toStringTag"
+    .split(" ")
+    .map((name) => `console.${name}`),
+  ..."constructor drop every filter find flatMap forEach map reduce some take toArray @@dispose @@toStringTag"
+    .split(" ")
+    .map((name) => `%IteratorPrototype%.${name}`),
+  "%AsyncIteratorPrototype%.@@asyncDispose",
+  ..."next return @@toStringTag".split(" ").map((name) => `%IteratorHelperPrototype%.${name}`),
+  ..."next return".split(" ").map((name) => `%WrapForValidIteratorPrototype%.${name}`),
+]);

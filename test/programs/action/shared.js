@@ -1,0 +1,1 @@
+const xs = []; const alias = xs; alias.push(await act(1)); print(xs);

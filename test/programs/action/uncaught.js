@@ -1,0 +1,1 @@
+print("before"); await fail("out");

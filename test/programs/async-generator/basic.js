@@ -1,0 +1,1 @@
+async function* g(n) { for (let i = 0; i < n; i++) yield await act(i); return "end"; } for await (const x of g(3)) print(x); const it = g(2); print(await it.next(), await it.next(), await it.next(), await it.next()); async function* p() { yield Promise.resolve("awaited"); } print((await p().next()).value);

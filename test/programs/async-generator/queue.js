@@ -1,0 +1,1 @@
+async function* g() { yield 1; yield 2; return 3; } const it = g(); print(await Promise.all([it.next(), it.next(), it.next(), it.next()])); const r = g(); print(await r.return("x"), await r.next()); const t = g(); await t.next(); try { await t.throw(new Error("e")); } catch (e) { print(e.message); } print(await t.next());

@@ -1,0 +1,1 @@
+const o = { v: 2, async m(x) { return (await act(x)) * this.v; }, f: async () => "arrow" }; class A { static async s() { return "static"; } async #p() { return "private"; } pub() { return this.#p(); } } print(await o.m(4), await o.f(), await A.s(), await new A().pub());

@@ -1,0 +1,1 @@
+let shared = 0; const bump = async () => { const before = shared; await act(before); shared = before + 1; }; await Promise.all([bump(), bump()]); print(shared); const log = []; const obj = { list: log }; const p = (async () => { await act(1); obj.list.push("inner"); })(); log.push("outer"); await p; print(log, obj.list === log);

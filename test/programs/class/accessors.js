@@ -1,0 +1,1 @@
+class A { static get s() { return "static get"; } static set s(v) { print("static set", v); } get [Symbol.toStringTag]() { return "Tagged"; } static async *gen() { yield 1; } "quoted name"() { return 1; } 123() { return 2; } } A.s = 4; print(A.s, String(new A()), new A()["quoted name"](), new A()[123](), (await A.gen().next()).value, Object.getOwnPropertyNames(A.prototype));

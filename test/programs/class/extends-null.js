@@ -1,0 +1,1 @@
+class N extends null { static s() { return 1; } } print(N.s(), Object.getPrototypeOf(N.prototype)); try { new N(); } catch (e) { print(e.name); } try { class M extends 5 {} } catch (e) { print(e.name); }

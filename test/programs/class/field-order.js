@@ -1,0 +1,1 @@
+const log = []; const t = (x) => { log.push(x); return x; }; class A { [t("k1")] = t("v1"); static [t("k2")] = t("v2"); [t("k3")]() {} static { t("block"); } static last = t("last"); constructor() { t("ctor"); } } log.push("made"); new A(); print(log); class B extends (t("heritage"), A) { f = t("field"); constructor() { t("before"); super(); t("after"); } } new B(); print(log);

@@ -1,0 +1,1 @@
+class Order { items = []; #total = 0; async add(n) { this.items.push(await act(n)); this.#total += n; return this; } get total() { return this.#total; } } const o = new Order(); await o.add(1); await (await o.add(2)).add(3); print(o.items, o.total);

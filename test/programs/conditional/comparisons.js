@@ -1,0 +1,1 @@
+const xs = [1, "1", null, undefined, NaN, "a", 2n, true]; for (const a of xs) for (const b of xs) print(a, b, a < b, a <= b, a > b, a >= b, a == b, a != b, a === b, a !== b, !(a < b), !(a >= b), a < b ? 1 : 2, !(a <= b) ? 1 : 2, !(a > b) ? 1 : 2);

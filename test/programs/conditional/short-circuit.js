@@ -1,0 +1,1 @@
+const log = []; const t = (x, r) => { log.push(x); return r; }; if (t(1, 0) && t(2, 1)) log.push("a"); if (t(3, 1) || t(4, 1)) log.push("b"); if (!(t(5, 1) && t(6, 0)) || t(7, 1)) log.push("c"); while (t(8, 0) || (t(9, 1) && t(10, 0))) log.push("d"); print(log);

@@ -1,0 +1,1 @@
+const [a, , b = 3, [c] = [4], ...d] = [1, 2, undefined, undefined, 5, 6]; print(a, b, c, d); let x = 1, y = 2; [x, y] = [y, x]; print(x, y); const o = {}; [o.a, o.b = 7, ...o.c] = [1, undefined, 3, 4]; print(o); const [p, q] = "hi"; print(p, q); const [m] = new Map([[1, 2]]); print(m); const [] = []; const [u, v] = [1]; print(u, v); [[x], [y] = [9]] = [[5]]; print(x, y);

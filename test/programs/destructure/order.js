@@ -1,0 +1,1 @@
+const log = []; const t = (n) => { log.push(`t${n}`); return {}; }; const src = { get a() { log.push("get a"); return undefined; }, get b() { log.push("get b"); return 1; } }; ({ a: t(1).x = (log.push("default"), 2), b: t(2).y } = src); print(log); const l2 = []; [t(3).z] = [(l2.push("value"), 1)]; print(log, l2);

@@ -1,0 +1,1 @@
+function f(a) { a = 9; return [arguments.length, arguments[0], [...arguments]]; } print(f(1, 2)); const g = function () { return (() => arguments[1])(); }; print(g(1, 2)); print(typeof (function () { return arguments; })());

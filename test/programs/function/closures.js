@@ -1,0 +1,1 @@
+const counter = () => { let n = 0; return { inc: () => ++n, get value() { return n; } }; }; const a = counter(); const b = counter(); a.inc(); a.inc(); b.inc(); print(a.value, b.value); const add = (x) => (y) => (z) => x + y + z; print(add(1)(2)(3));

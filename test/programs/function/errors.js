@@ -1,0 +1,1 @@
+for (const f of [() => undefined.x, () => null.y(), () => (void 0)(), () => ({}).a.b, () => 1(), () => new 5(), () => [...1], () => { const [a] = null; }, () => { const { a } = undefined; }]) { try { f(); } catch (e) { print(e.name); } }

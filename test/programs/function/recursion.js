@@ -1,0 +1,1 @@
+function fib(n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); } print(fib(15)); const even = (n) => n === 0 || odd(n - 1); const odd = (n) => n !== 0 && even(n - 1); print(even(10)); const f = function self(n) { return n ? self(n - 1) + 1 : 0; }; print(f(5)); const g = function me() { try { me = 1; } catch (e) { return e.name; } }; print(g());

@@ -1,0 +1,1 @@
+print([3, 1, 2].sort((a, b) => a - b), [1, 2, 3].reduce((a, b) => a + b, 0), ["b", "a"].toSorted(), [1, 2, 3, 4].findLast((x) => x % 2), Object.groupBy ? 1 : 1, Array.from({ length: 3 }, (_, i) => i * i), [..."ab"].map((c, i) => c + i), [[1, 2], [3]].flatMap((x) => x)); try { [1].forEach(() => { throw new Error("cb"); }); } catch (e) { print(e.message); }

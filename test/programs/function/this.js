@@ -1,0 +1,1 @@
+const o = { x: 1, m() { return [this.x, (() => this.x)()]; }, f: function () { return this?.x; } }; print(o.m(), o.f()); const { m } = o; try { m(); } catch (e) { print(e.name); } const g = o.f; print(g(), (0, o.f)(), (o.f)(), o.f.call({ x: 5 }), o.f.bind({ x: 6 })()); print((function () { return this; })());

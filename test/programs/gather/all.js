@@ -1,0 +1,1 @@
+const [a, b] = await Promise.all([act(1), act(2)]); print(a, b);

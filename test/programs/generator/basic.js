@@ -1,0 +1,1 @@
+function* g(n) { for (let i = 0; i < n; i++) { const got = yield i; if (got) print("got", got); } return "end"; } const it = g(3); print(it.next(), it.next("a"), it.next("b"), it.next(), it.next()); print([...g(3)], Math.max(...g(4))); const [a, b] = g(5); print(a, b); for (const x of g(2)) print(x);

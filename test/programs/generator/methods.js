@@ -1,0 +1,1 @@
+const o = { *g() { yield this.v; }, v: 3 }; class A { static *s() { yield* [1, 2]; } *[Symbol.iterator]() { yield "it"; } } print([...o.g()], [...A.s()], [...new A()], Object.prototype.toString.call(o.g())); const gen = o.g(); print(gen[Symbol.iterator]() === gen);

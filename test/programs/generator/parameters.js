@@ -1,0 +1,1 @@
+function* g(x = (() => { throw new Error("param"); })()) { yield x; } try { g(); } catch (e) { print(e.message); } function* lazy() { print("started"); yield 1; } const it = lazy(); print("made"); it.next(); function* rec(n) { if (n > 0) { yield n; yield* rec(n - 1); } } print([...rec(4)]);

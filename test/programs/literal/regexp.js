@@ -1,0 +1,1 @@
+print("a1b22".replace(/\d+/g, (m) => `<${m}>`), /(?<y>\d{4})-(\d\d)/.exec("2024-05").groups.y, "x,y;z".split(/[,;]/), /a/gi.flags); const re = /o/g; re.lastIndex = 2; await act(1); print(re.lastIndex, re.exec("foo boo")?.index); for (const m of "a1b2".matchAll(/[a-z](\d)/g)) print(m[0], m[1]);

@@ -1,0 +1,1 @@
+const tag = (s, ...v) => [s, s.raw, v]; print(tag`a${1}\n${2}`, String.raw`\x${1}`); const site = () => ((s) => s)`x`; print(site() === site(), Object.isFrozen(site())); await act(1); print(site() === site()); const before = site(); await act(2); print(before === site()); const o = { n: 5, t(s, v) { return this.n + v; } }; print(o.t`${3}`); print(((s) => s[0])`ok`);

@@ -1,0 +1,1 @@
+const valid = []; const invalid = []; let n = 0; const by = {}; for (const x of [1, -2, 3]) { const [k, v] = await act([`k${x}`, x]); by[k] = v; (v > 0 ? valid : invalid).push(v); if (v > 0) n++; } let all = []; for (const v of valid) all = [...all, v]; print(valid, invalid, n, by, all);

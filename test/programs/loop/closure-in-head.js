@@ -1,0 +1,1 @@
+const fs = []; for (let i = 0, f = () => i; i < 2; fs.push(f), i++) fs.push(() => i); print(fs.map((f) => f())); for (let i = 0, n = (fs.push(() => i), 2); i < n; i++) fs.push(() => i); print(fs.map((f) => f()));

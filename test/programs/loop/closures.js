@@ -1,0 +1,1 @@
+const fs = []; for (let i = 0; i < 3; i++) fs.push(() => i++); print(fs.map((f) => f()), fs.map((f) => f())); const gs = []; for (var v = 0; v < 3; v++) gs.push(() => v); print(gs.map((g) => g())); const hs = []; for (const x of [1, 2]) hs.push(() => x); for (const k in { a: 1, b: 2 }) hs.push(() => k); print(hs.map((h) => h()));

@@ -1,0 +1,1 @@
+for (const k in { b: 1, a: 2, 1: 3 }) print(k); for (const k in [7, 8]) print(k, typeof k); for (const k in null) print("never"); for (const k in "ab") print(k); const o = Object.create({ inherited: 1 }); o.own = 2; for (const k in o) print(k); const d = { a: 1, b: 2, c: 3 }; for (const k in d) { delete d.b; print(k); }

@@ -1,0 +1,1 @@
+outer: for (let i = 0; i < 3; i++) { for (let j = 0; j < 3; j++) { if (j === 1) continue outer; if (i === 2) break outer; print(i, j); } } block: { print("in"); if (true) break block; print("never"); } lab: if (true) { break lab; } print("out");

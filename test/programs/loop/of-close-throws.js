@@ -1,0 +1,2 @@
+const it = (r) => ({ [Symbol.iterator]: () => ({ next: () => ({ value: 1, done: false }), return: r }) });
+try { for (const x of it(() => { throw new Error("from return"); })) break; } catch (e) { print(e.message); } try { for (const x of it(() => { throw new Error("from return"); })) throw new Error("body"); } catch (e) { print(e.message); } try { for (const x of it(() => 5)) break; } catch (e) { print(e.name); }

@@ -1,0 +1,1 @@
+for (const c of "aé😀") print(c); for (const [k, v] of new Map([[1, 2]])) print(k, v); for (const x of new Set([1, 1, 2])) print(x); const m = new Map([[1, 1]]); for (const [k] of m) { if (k < 4) m.set(k + 1, 1); print(k); }

@@ -1,0 +1,1 @@
+try { for (const x of [x]) print(x); } catch (e) { print(e.name); }

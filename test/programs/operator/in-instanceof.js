@@ -1,0 +1,1 @@
+class E { static [Symbol.hasInstance](x) { return x === 1; } } print(1 instanceof E, 2 instanceof E, "a" in { a: 1 }, 0 in [1], [] instanceof Array); try { "a" in 5; } catch (e) { print(e.name); } try { 1 instanceof 5; } catch (e) { print(e.name); }

@@ -1,0 +1,1 @@
+const o = { a: { b: () => "called", c: null }, s: "str" }; print(o?.a?.b?.(), o.x?.y.z.w, o.a.c?.d, o?.["s"]?.length, o.nope?.(), o.a.b?.call(1)); const n = null; print(n?.[(() => { throw 1; })()], n?.a.b.c(), (n?.a)?.b); const m = { v: 7, f() { return this?.v; } }; print(m?.f(), m.f?.(), (m?.f)(), m?.["f"]()); try { n.a?.b; } catch (e) { print(e.name); }

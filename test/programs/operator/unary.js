@@ -1,0 +1,1 @@
+print(typeof 1, typeof "", typeof undefined, typeof null, typeof {}, typeof (() => 1), typeof 1n, typeof Symbol(), typeof notDeclared, void 0, !0, -"5", +true, ~5, - -1, -0); const o = { a: 1, b: { c: 2 } }; print(delete o.a, delete o.nothing, delete o?.b?.c, delete o?.x?.y, o); try { delete Object.freeze({ z: 1 }).z; } catch (e) { print(e.name); }

@@ -1,0 +1,1 @@
+try { await new Promise(() => { throw new TypeError("in executor"); }); } catch (e) { print(e.name, e.message); }

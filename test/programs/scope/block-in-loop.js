@@ -1,0 +1,1 @@
+const fs = []; let i = 0; while (i < 3) { let x = i * 10; const y = () => x++; fs.push(y); i++; } print(fs.map((f) => f()), fs.map((f) => f())); const gs = []; for (let j = 0; j < 2; j++) { let z; gs.push(() => z); print(z); z = j; } print(gs.map((g) => g()));

@@ -1,0 +1,1 @@
+var a = 1, b = (a++, a), c = !0, d = void 0; b > 1 && print("short"), c || print("never"), d ?? print("nullish"); const f = (e) => (e ? (print("t"), 1) : (print("f"), 2)); print(f(0), f(1)); function g() { return h; var h = 1; } print(g());

@@ -1,0 +1,1 @@
+const xs = Array.from({ length: 40 }, (_, i) => i); const f = (a, b, c, d, e, g, h) => a + b * c - d + (e * (g + h) - (a + (b + (c + (d + (e + (g + h))))))); print(f(1, 2, 3, 4, 5, 6, 7), xs.reduce((a, b) => a + b)); print([1, [2, [3, [4, [5]]]]].flat(Infinity));

@@ -1,0 +1,1 @@
+let x = 1; { let x = 2; { const x = 3; print(x); } print(x); } print(x); const f = (x) => { { let x = "in"; print(x); } return x; }; print(f("p")); var v = 1; { var v = 2; } print(v); for (let x = 0; x < 1; x++) { let x = "body"; print(x); } print(x);

@@ -1,0 +1,1 @@
+print(await act(1)); await sleep("1s"); print(await act(2));

@@ -1,0 +1,1 @@
+class A extends Error {} class B extends A {} for (const make of [() => new A("a"), () => new B("b"), () => new TypeError("t"), () => "str"]) { try { throw make(); } catch (e) { if (e instanceof B) print("B"); else if (e instanceof A) print("A"); else if (e instanceof TypeError) print("T"); else print("other", e); } }

@@ -1,0 +1,1 @@
+const log = []; const f = (n) => { try { try { if (n === 0) throw "x"; if (n === 1) return "r"; log.push("body"); } catch (e) { log.push(`c${e}`); if (n === 0) return "from catch"; } finally { log.push("f1"); } } finally { log.push("f2"); } return "end"; }; print(f(0), f(1), f(2), log);

@@ -1,0 +1,1 @@
+var x = "old"; const boom = () => { throw 1; }; try { x = [1, boom()]; } catch {} print(x); try { x = `${"a"}${boom()}`; } catch {} print(x); try { x += boom(); } catch {} print(x); try { x = { a: 1, b: boom() }; } catch {} print(x); let y = 1; try { y = true ? boom() : 2; } catch {} print(y); try { y = 5 && boom(); } catch {} print(y);

@@ -1,0 +1,1 @@
+const compose = (...fs) => (x) => fs.reduce((v, f) => f(v), x); const f = compose((x) => x + 1, (x) => x * 2); const bound = function (a, b) { return [this.t, a, b]; }.bind({ t: 1 }, 2); const handlers = { a: (x) => `a${x}`, b: (x) => `b${x}` }; f.extra = 5; await act(1); print(f(3), bound(4), handlers[await act("b")](1), f.extra, f.name);

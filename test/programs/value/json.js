@@ -1,0 +1,1 @@
+print(JSON.stringify({ a: [1, { b: undefined }], d: new Date(0), t: { toJSON: () => "j" } }), JSON.parse('{"x":[1,2]}', (k, v) => (typeof v === "number" ? v + 1 : v)), JSON.stringify([NaN, Infinity, null]), JSON.stringify({ a: 1 }, null, 2));

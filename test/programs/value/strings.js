@@ -1,0 +1,1 @@
+print("abc".at(-1), "a-b".split("-"), " x ".trim(), "abc".padStart(5, "."), "é".length, "x".repeat(3), "Hello".replace("l", "L"), "aXbX".replaceAll("X", "-"), "abc".includes("b"), [..."😀a"].length, "abc".slice(-2), "a".codePointAt(0), "b" > "a", "10" < "9", "abc"[1], "abc".toUpperCase());

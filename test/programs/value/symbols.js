@@ -1,0 +1,1 @@
+const o = { *[Symbol.iterator]() { yield* [1, 2]; }, [Symbol.toPrimitive](h) { return h === "number" ? 42 : "prim"; } }; print([...o], +o, `${o}`, o + 1, Symbol.for("k") === Symbol.for("k"), Symbol("d").description); await act(1); print([...o], Symbol.keyFor(Symbol.for("k")));

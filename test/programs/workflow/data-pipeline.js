@@ -1,0 +1,1 @@
+const rows = await act([{ v: 100 }, { v: 250 }, { v: 500 }, { v: 0 }]); const filtered = rows.filter((r) => r.v > 0); const total = filtered.reduce((s, r) => s + r.v, 0); print(await act(`total:${total},count:${rows.length},filtered:${filtered.length},avg:${Math.floor(total / rows.length)}`));

@@ -1,0 +1,1 @@
+const run = async (n) => { if (n <= 0) return "none"; const out = []; for (const i of Array(n).keys()) { const v = await act(i); if (v === 2) return { stopped: v, out }; out.push(v); } return out; }; print(await run(0), await run(2), await run(5));

@@ -1,0 +1,1 @@
+const pool = async (items, n, fn) => { const out = []; let i = 0; const worker = async () => { while (i < items.length) { const k = i++; out[k] = await fn(items[k]); } }; await Promise.all(Array.from({ length: n }, worker)); return out; }; print(await pool([1, 2, 3, 4, 5], 2, (x) => act(x * x)));

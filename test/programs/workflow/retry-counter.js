@@ -1,0 +1,1 @@
+let tries = 0; const attempt = async () => { tries++; if (tries < 3) await fail(`try ${tries}`); return act("done"); }; let result; while (result === undefined) { try { result = await attempt(); } catch (e) { print(e.message); await sleep(1000); } } print(result, tries);

@@ -1,0 +1,1 @@
+const undo = []; try { undo.push(await act("reserve")); undo.push(await act("charge")); await fail("ship"); } catch (e) { for (const u of undo.reverse()) print("undo", await act(u)); print(e.message); } finally { print("done"); }

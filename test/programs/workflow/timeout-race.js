@@ -1,0 +1,1 @@
+const slow = act("slow"); const winner = await Promise.race([sleep(100).then(() => "timeout"), slow]); print(winner, await slow);

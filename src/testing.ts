@@ -1,9 +1,9 @@
 // Door: `waymark/testing`. The same VM and the same engine as anywhere else, over the memory store and a virtual clock,
 // actions performed in this process: a night's sleep takes no time, and a crash after every event changes nothing.
 
-import type { Runtime } from "./author/runtime.ts";
 import { workflowBrand } from "./author/definition.ts";
 import type { WorkflowFunction } from "./author/registry.ts";
+import type { Runtime } from "./author/runtime.ts";
 import type { Workflow } from "./author/workflow.ts";
 import { VirtualClock } from "./base/clock.ts";
 import { type Duration, parseDuration } from "./base/duration.ts";
@@ -17,13 +17,13 @@ import type { EngineEvent, Log } from "./engine/events.ts";
 import { type Host, startHost } from "./engine/host.ts";
 import { createMachine } from "./engine/realm.ts";
 import { stillStore } from "./engine/still.ts";
+import { type Call, Watched } from "./engine/watched.ts";
 import { noStartOptions } from "./program/start.ts";
 import { decodeValue, encodeValue } from "./program/value.ts";
 import { openMemory } from "./store/memory.ts";
 import type { Store } from "./store/store.ts";
 import type { Activation } from "./vm/machine.ts";
 import { inlinePool } from "./workers/inline.ts";
-import { type Call, Watched } from "./engine/watched.ts";
 
 export type { Call } from "./engine/watched.ts";
 
@@ -95,7 +95,10 @@ export async function testRun(
 /** A runtime for `.run()` and `.start()` where no database is configured, in a test runner: in memory, waits skipped. */
 export function memoryRuntime(): Runtime {
   const clock = new VirtualClock({ mode: "skip" });
-  const store = stillStore(openMemory(() => clock.now()), clock);
+  const store = stillStore(
+    openMemory(() => clock.now()),
+    clock,
+  );
   const pool = new Watched(inlinePool({ clock }), clock);
   const client = openClient({ store, compile });
   let host: Promise<Host> | undefined;
@@ -124,7 +127,10 @@ export function memoryRuntime(): Runtime {
  * Run a script in the VM, with top-level await, and give the value of its last expression. Throws what it throws.
  * `roundtrip`: encode and decode the state before it is looked at, as a host does that moves an instance.
  */
-export function evaluate(source: string, options: { roundtrip?: boolean; globals?: readonly string[] } = {}): { value: unknown; logs: LogLine[] } {
+export function evaluate(
+  source: string,
+  options: { roundtrip?: boolean; globals?: readonly string[] } = {},
+): { value: unknown; logs: LogLine[] } {
   const { body, debug } = compileScript(source, options.globals === undefined ? {} : { globals: options.globals });
   const machine = createMachine();
   const program = machine.load(body, debug);
@@ -138,7 +144,8 @@ export function evaluate(source: string, options: { roundtrip?: boolean; globals
 
 function outcomeOf({ fatal, outcome }: Activation): unknown {
   if (fatal !== null) throw new WaymarkError(fatal.code, fatal.message);
-  if (outcome === null) throw new WaymarkError("WM432", "The script waits for something outside, and there is nothing outside.");
+  if (outcome === null)
+    throw new WaymarkError("WM432", "The script waits for something outside, and there is nothing outside.");
   const value = decodeValue(outcome.payload);
   if (outcome.kind !== "completed") throw value;
   return value;
@@ -184,7 +191,10 @@ class Bench {
       this.#reject = reject;
     });
     this.#end.catch(() => {}); // run() awaits it, perhaps later
-    this.#store = stillStore(openMemory(() => this.clock.now()), this.clock);
+    this.#store = stillStore(
+      openMemory(() => this.clock.now()),
+      this.clock,
+    );
     this.#pool = new Watched(inlinePool({ clock: this.clock }), this.clock);
     this.#client = openClient({ store: this.#store, compile });
   }
@@ -226,7 +236,15 @@ class Bench {
   async #open(): Promise<void> {
     const one = this.#crashing ? { batchMax: 1 } : {};
     const onEvent = (event: EngineEvent) => this.#hear(event);
-    this.#host = await startHost({ store: this.#store, pool: this.#pool, clock: this.clock, config: still, log: quiet, onEvent, ...one });
+    this.#host = await startHost({
+      store: this.#store,
+      pool: this.#pool,
+      clock: this.clock,
+      config: still,
+      log: quiet,
+      onEvent,
+      ...one,
+    });
   }
 
   #hear(event: EngineEvent): void {

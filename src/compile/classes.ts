@@ -15,7 +15,7 @@ export interface Override {
   /** Puts the heritage into a register. null: there is none. */
   heritage: ((f: Frame, dst: number) => void) | null;
   /** Defines the statics on the class in a register. */
-  statics: (f: Frame, constructor: number) => void;
+  statics: (f: Frame, register: number) => void;
 }
 
 /** `key`: register of a computed name for a class without one. */

@@ -157,7 +157,14 @@ export function compileScript(source: string, options: ScriptOptions = {}): Comp
     report: (code, parameters, node) => diagnostics.push(diagnostic(code, parameters, at(node), frame(node))),
     resolve: (name, keys, node, how) => {
       const member = keys[0] !== undefined && refusedGlobals.has(`${name}.${keys[0]}`) ? `${name}.${keys[0]}` : null;
-      if (member !== null) return { taken: 1, link: () => (refuse(member, node), { kind: "refused" }) };
+      if (member !== null)
+        return {
+          taken: 1,
+          link: () => {
+            refuse(member, node);
+            return { kind: "refused" };
+          },
+        };
       return {
         taken: 0,
         link: () => {

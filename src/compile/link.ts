@@ -13,7 +13,7 @@ import { classValue, type Override } from "./classes.ts";
 import { type Classified, classify } from "./classify.ts";
 import { type Diagnostic, type DiagnosticCode, diagnostic, type Parameters, refusal } from "./diagnostics.ts";
 import { type Builder, close, compileFunction, Frame, type Leaf, type Unit } from "./emit.ts";
-import { leaf as emitLeaf } from "./express.ts";
+import { leaf as emitLeaf, propertyName } from "./express.ts";
 import type { ClassNode } from "./parse.ts";
 import { analyse, isFunction } from "./scope.ts";
 
@@ -140,13 +140,8 @@ export class Linker {
     const extended = node.superClass != null;
     const mine = new Set<string | symbol>(["length", "name", "prototype", "caller", "arguments"]);
     for (const element of node.body.body) {
-      if (
-        element.type === "MethodDefinition" &&
-        element.static &&
-        !element.computed &&
-        element.key.type === "Identifier"
-      )
-        mine.add(element.key.name);
+      const key = element.type === "MethodDefinition" && element.static ? propertyName(element) : null;
+      if (key !== null) mine.add(key);
       if (element.type === "PropertyDefinition" && element.static && element.key.type === "PrivateIdentifier")
         unit.report("WM145", { syntax: "A private static field of a captured class" }, element);
     }
@@ -230,11 +225,24 @@ export class Linker {
     how: "read" | "typeof",
   ): ReturnType<Unit["resolve"]> {
     if (reason === "uninitialised") {
-      return { taken: 0, link: () => (unit.report("WM125", { name, path: spell([...trail, name]) }, node), refused) };
+      return {
+        taken: 0,
+        link: () => {
+          unit.report("WM125", { name, path: spell([...trail, name]) }, node);
+          return refused;
+        },
+      };
     }
     if (values.has(name)) return { taken: 0, link: () => ({ kind: "primitive", value: values.get(name) }) };
     const member = keys[0] !== undefined && refusedGlobals.has(`${name}.${keys[0]}`) ? `${name}.${keys[0]}` : null;
-    if (member !== null) return { taken: 1, link: () => (this.#refuse(captured, trail, member, node), refused) };
+    if (member !== null)
+      return {
+        taken: 1,
+        link: () => {
+          this.#refuse(captured, trail, member, node);
+          return refused;
+        },
+      };
     if (vmGlobals.has(name)) return { taken: 0, link: () => ({ kind: "global", path: [name] }) };
     if (how === "typeof") return { taken: 0, link: () => ({ kind: "primitive", value: undefined }) };
     return {

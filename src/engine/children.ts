@@ -43,7 +43,8 @@ export class Children {
   flush(): void {
     if (this.#busy || this.#stopped || this.#waiting.length === 0) return;
     this.#busy = true;
-    void this.#round().then(() => { // never rejects
+    void this.#round().then(() => {
+      // never rejects
       this.#busy = false;
       this.flush();
     });
@@ -72,7 +73,11 @@ export class Children {
     const program = await this.#store.latestProgram(workflow);
     if (program === null) {
       const message = `There is no workflow "${workflow}" in the store, so it cannot be started as a child.`;
-      const error = errorBytes("WaymarkError", `${message} Start it once, or run \`waymark compile\` on its module.`, "WM421");
+      const error = errorBytes(
+        "WaymarkError",
+        `${message} Start it once, or run \`waymark compile\` on its module.`,
+        "WM421",
+      );
       return group.map((child) => ({ kind: "refused", child, error }));
     }
     const results: Began[] = [];
@@ -83,7 +88,11 @@ export class Children {
       if (rows.has(row.id)) results.push(taken(child, row.id));
       else rows.set(row.id, { child, row });
     }
-    const started = await this.#store.start(program.no, program.format, [...rows.values()].map(({ row }) => row));
+    const started = await this.#store.start(
+      program.no,
+      program.format,
+      [...rows.values()].map(({ row }) => row),
+    );
     for (const { id, no, created } of started) {
       const { child } = rows.get(id)!;
       results.push(created ? { kind: "began", child, id, no } : taken(child, id));
@@ -122,7 +131,11 @@ function startRow({ instance, pending }: Child, nowMs: number): StartRow {
 
 function taken(child: Child, id: string): Began {
   const message = `An instance with the id ${JSON.stringify(id)} exists already, and another has started it.`;
-  return { kind: "refused", child, error: errorBytes("WaymarkError", `${message} Give the child another id, or none.`, "WM422") };
+  return {
+    kind: "refused",
+    child,
+    error: errorBytes("WaymarkError", `${message} Give the child another id, or none.`, "WM422"),
+  };
 }
 
 /** What a child that is not waited for gives its parent. */

@@ -95,12 +95,14 @@ export class Claims {
   /** Begin a round if there is a reason and room for one. */
   kick(): void {
     const { lease, room, idle, capacity } = this.#to;
-    if (this.#stopped || this.#running || this.#pausing !== null || !(this.#hungry || this.#adopt) || lease() === null) return;
+    if (this.#stopped || this.#running || this.#pausing !== null || !(this.#hungry || this.#adopt) || lease() === null)
+      return;
     const free = room();
     // Two statements for one instance are dear: while there is other work, wait until a handful fits.
     if (!this.#adopt && (free <= 0 || (free < capacity / 8 && !idle()))) return;
     this.#running = true;
-    void this.#round(lease()!).then(() => { // never rejects
+    void this.#round(lease()!).then(() => {
+      // never rejects
       this.#running = false;
       this.kick();
     });
@@ -119,7 +121,10 @@ export class Claims {
         this.#adopt = false;
         const held = await store.held(lease);
         const unknown = held.filter(({ no }) => !this.#to.known(no));
-        await this.#load(lease, unknown.map(({ no, epoch }) => ({ no, epoch, seq: 0, strikes: 0, rank: 0 })));
+        await this.#load(
+          lease,
+          unknown.map(({ no, epoch }) => ({ no, epoch, seq: 0, strikes: 0, rank: 0 })),
+        );
       }
       const room = this.#to.room();
       if (room <= 0 || this.#stopped) return;
@@ -175,15 +180,21 @@ export class Claims {
 
   #verified({ no, workflow, hash, body, debug }: ProgramRow): LoadedProgram | WaymarkError {
     if (!createHash("sha256").update(body).digest().equals(hash)) {
-      return new WaymarkError("WM423", `Program ${no} of workflow "${workflow}" is not what was stored: its hash does not match.`, {
-        hint: "The row was changed or damaged. Restore it from a backup.",
-      });
+      return new WaymarkError(
+        "WM423",
+        `Program ${no} of workflow "${workflow}" is not what was stored: its hash does not match.`,
+        {
+          hint: "The row was changed or damaged. Restore it from a backup.",
+        },
+      );
     }
     try {
       return { handle: this.#to.machine.load(body, debug), workflow };
     } catch (error) {
       if (error instanceof WaymarkError) return error;
-      return new WaymarkError("WM423", `The program of workflow "${workflow}" cannot be loaded: ${String(error)}`, { cause: error });
+      return new WaymarkError("WM423", `The program of workflow "${workflow}" cannot be loaded: ${String(error)}`, {
+        cause: error,
+      });
     }
   }
 }

@@ -29,7 +29,10 @@ export async function commit(
   alive: () => boolean,
   failed: (error: unknown) => void,
 ): Promise<Answer | null> {
-  const answer: Answer = { committed: { kind: "committed", lost: [], left: [], poke: [], woke: false, ended: [] }, refused: new Map() };
+  const answer: Answer = {
+    committed: { kind: "committed", lost: [], left: [], poke: [], woke: false, ended: [] },
+    refused: new Map(),
+  };
   const parts: { batch: Commit; sent: number }[] = [{ batch, sent: 0 }];
   for (let pauses = 0; parts.length > 0; ) {
     if (!alive()) return null;

@@ -9,12 +9,23 @@ export type EngineEvent =
   /** Continued from the store, after an eviction, a hand-over or a crash. `events`: the tail that was delivered again. */
   | { kind: "instance-recovered"; instance: string; workflow: string; fromSnapshot: boolean; events: number }
   | { kind: "instance-evicted"; instance: string; workflow: string; due: number | null }
-  | { kind: "instance-finished"; instance: string; workflow: string; status: "completed" | "failed" | "cancelled"; outcome: Uint8Array }
+  | {
+      kind: "instance-finished";
+      instance: string;
+      workflow: string;
+      status: "completed" | "failed" | "cancelled";
+      outcome: Uint8Array;
+    }
   | { kind: "instance-quarantined"; instance: string; workflow: string; reason: string }
   | ({ kind: "attempt-started"; args: Uint8Array } & AttemptNamed)
   | ({ kind: "attempt-done"; value: Uint8Array } & AttemptNamed)
   /** `retryAt` null: no further try. */
-  | ({ kind: "attempt-failed"; why: "failed" | "timeout" | "lost"; error: Uint8Array; retryAt: number | null } & AttemptNamed)
+  | ({
+      kind: "attempt-failed";
+      why: "failed" | "timeout" | "lost";
+      error: Uint8Array;
+      retryAt: number | null;
+    } & AttemptNamed)
   | ({ kind: "action-missing" } & AttemptNamed)
   | { kind: "timer-fired"; instance: string; workflow: string; effect: number }
   | { kind: "child-started"; instance: string; workflow: string; effect: number; child: string }

@@ -138,7 +138,14 @@ class Sweep {
   #disarm: () => void = () => {};
   #stopped = false;
 
-  constructor(store: Store, clock: Clock, config: HostConfig, log: Log, emit: (event: EngineEvent) => void, freed: () => void) {
+  constructor(
+    store: Store,
+    clock: Clock,
+    config: HostConfig,
+    log: Log,
+    emit: (event: EngineEvent) => void,
+    freed: () => void,
+  ) {
     this.#store = store;
     this.#clock = clock;
     this.#config = config;

@@ -121,11 +121,16 @@ export class Instance {
    * What it waits for, if nothing else than waiting is left: when the earliest wait is over (null: only mail can wake it),
    * and whether mail may come soon. Null while it is busy or something is due within `thresholdMs`.
    */
-  resting(nowMs: number, thresholdMs: number, missingRetryMs: number): { due: number | null; expectsMail: boolean } | null {
+  resting(
+    nowMs: number,
+    thresholdMs: number,
+    missingRetryMs: number,
+  ): { due: number | null; expectsMail: boolean } | null {
     if (this.#active > 0) return null;
     const soon = this.#soon;
     // Looked at first, so that a thousand short sleeps are not walked through at each event.
-    if (soon !== null && this.current(soon) && soon.stage === "waiting" && soon.dueAt! - nowMs <= thresholdMs) return null;
+    if (soon !== null && this.current(soon) && soon.stage === "waiting" && soon.dueAt! - nowMs <= thresholdMs)
+      return null;
     let due: number | null = null;
     let expectsMail = true;
     for (const pending of this.effects.values()) {
@@ -137,7 +142,8 @@ export class Instance {
       }
       if (due === null || at < due) due = at;
     }
-    if (due !== null) expectsMail = [...this.effects.values()].some(({ stage }) => stage === "child" || stage === "parked");
+    if (due !== null)
+      expectsMail = [...this.effects.values()].some(({ stage }) => stage === "child" || stage === "parked");
     return { due, expectsMail };
   }
 }

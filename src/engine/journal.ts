@@ -12,11 +12,32 @@ export function encodeEvent(event: VmEvent, seq: number): JournalRow {
     case "start":
       return { seq, at, effect: 0, kind: eventKind.start, attempt: 0, payload: null };
     case "done":
-      return packAttempt({ seq, at, effect: event.effect, kind: eventKind.done, attempt: event.attempt, payload: event.value });
+      return packAttempt({
+        seq,
+        at,
+        effect: event.effect,
+        kind: eventKind.done,
+        attempt: event.attempt,
+        payload: event.value,
+      });
     case "failed":
-      return packAttempt({ seq, at, effect: event.effect, kind: eventKind.failed, attempt: event.attempt, payload: event.error });
+      return packAttempt({
+        seq,
+        at,
+        effect: event.effect,
+        kind: eventKind.failed,
+        attempt: event.attempt,
+        payload: event.error,
+      });
     case "retry":
-      return packAttempt({ seq, at, effect: event.effect, kind: eventKind.retry, attempt: event.attempt, payload: packRetry(event.dueAt, event.error) });
+      return packAttempt({
+        seq,
+        at,
+        effect: event.effect,
+        kind: eventKind.retry,
+        attempt: event.attempt,
+        payload: packRetry(event.dueAt, event.error),
+      });
     case "fired":
       return { seq, at, effect: event.effect, kind: eventKind.fired, attempt: 0, payload: null };
     case "cancel":

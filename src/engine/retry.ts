@@ -5,24 +5,32 @@ import { backoffMs, mayRetry, mayRetryLost, type PolicyData, policyDefaults } fr
 import { decodeValue, describeError, encodeValue } from "../program/value.ts";
 import type { Report } from "./dispatch.ts";
 
-export type Verdict =
-  | { kind: "retry"; dueAt: number; error: Uint8Array }
-  | { kind: "failed"; error: Uint8Array };
+export type Verdict = { kind: "retry"; dueAt: number; error: Uint8Array } | { kind: "failed"; error: Uint8Array };
 
 export type Failure = Exclude<Report, { kind: "done" } | { kind: "missing" }>;
 
 /** Infrastructure trouble is waited out, but never for long: the next worker may be there in a second. */
-const lostBackoff: PolicyData = { backoff: { kind: "exponential", baseDelayMs: 1_000, multiplier: 2, maxDelayMs: 60_000 } };
+const lostBackoff: PolicyData = {
+  backoff: { kind: "exponential", baseDelayMs: 1_000, multiplier: 2, maxDelayMs: 60_000 },
+};
 
 /** `attempt` counts from 1 and is the one that failed. Total tries bound both kinds of trouble. */
-export function judge(report: Failure, action: string, attempt: number, policy: PolicyData, nowMs: number, random: () => number): Verdict {
+export function judge(
+  report: Failure,
+  action: string,
+  attempt: number,
+  policy: PolicyData,
+  nowMs: number,
+  random: () => number,
+): Verdict {
   if (report.kind === "failed") {
     const again = report.retryable && mayRetry(policy, attempt, describeError(report.error).names);
     if (!again) return { kind: "failed", error: report.error };
     const delayMs = report.retryAfterMs ?? backoffMs(policy, attempt, random);
     return { kind: "retry", dueAt: nowMs + whole(delayMs), error: report.error };
   }
-  const error = report.kind === "timeout" ? timedOut(action, attempt, timeoutMs(policy)) : lost(action, attempt, report.reason);
+  const error =
+    report.kind === "timeout" ? timedOut(action, attempt, timeoutMs(policy)) : lost(action, attempt, report.reason);
   if (!mayRetryLost(policy, attempt)) return { kind: "failed", error };
   const delayMs = backoffMs(policy.backoff ? policy : lostBackoff, attempt, random);
   return { kind: "retry", dueAt: nowMs + whole(delayMs), error };
@@ -66,6 +74,11 @@ function lost(action: string, attempt: number, reason: string): Uint8Array {
 export function errorBytes(name: string, message: string, code?: string): Uint8Array {
   const error = new Error(message);
   Object.defineProperty(error, "name", { value: name, writable: true, configurable: true, enumerable: false });
-  Object.defineProperty(error, "stack", { value: `${name}: ${message}`, writable: true, configurable: true, enumerable: false });
+  Object.defineProperty(error, "stack", {
+    value: `${name}: ${message}`,
+    writable: true,
+    configurable: true,
+    enumerable: false,
+  });
   return encodeValue(code === undefined ? error : Object.assign(error, { code }));
 }

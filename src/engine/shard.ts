@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.step(...)` ends a case where it is decided.
 // A shard: one event loop that owns instances under one lease. Events come in, the VM moves, and what that puts into the
 // journal gathers in one batch while the previous batch is on its way: the next commit takes whatever became ready
 // meanwhile, over all instances. No timer and no sleep decides when to commit.
@@ -30,10 +31,10 @@ const batchRowsMax = 1_000;
 const batchBytesMax = 8 * 1024 * 1024;
 /**
  * A snapshot is due when the tail that a recovery would deliver again has grown past these: enough events and, so that
- * a large state is not written out every 256 steps, a fair part of the last snapshot's size; or many times that size.
+ * a large state is not written out every thousand steps, a fair part of the last snapshot's size; or many times that size.
  * Either way the bytes of snapshots stay in proportion to the bytes of the journal, however long an instance lives.
  */
-const tailEventsMax = 256;
+const tailEventsMax = 1_024;
 const tailBytesMax = 64 * 1024;
 const tailPerSnapshot = 4;
 /** What a journal row weighs besides its payload. */
@@ -270,6 +271,8 @@ export class Shard {
   }
 
   #turn(): void {
+    // A process that was stopped may wake past its deadline, before its timers have run.
+    if (this.#lease !== null && !this.#lease.alive) this.#lose(this.#lease.id, "it could not be renewed in time");
     for (;;) {
       for (let event = this.#take(); event !== undefined; event = this.#take()) {
         this.#handle(event);
@@ -318,7 +321,8 @@ export class Shard {
       case "answered":
         if (event.lease !== this.#lease?.id) return; // of a lease long gone
         this.#committing = false;
-        if (event.answer === null) return this.#lose(event.lease, this.#lease.alive ? "somebody fenced it" : "its time is over");
+        if (event.answer === null)
+          return this.#lose(event.lease, this.#lease.alive ? "somebody fenced it" : "it could not be renewed in time");
         return this.#durable(event.batch, event.answer, event.ms);
       case "lost":
         return this.#lose(event.lease, event.reason);
@@ -339,13 +343,17 @@ export class Shard {
     let state: number;
     const { snapshot } = loaded;
     try {
-      state = snapshot === null ? this.#machine.create(program.handle) : this.#machine.restore(program.handle, snapshot.body);
+      state =
+        snapshot === null ? this.#machine.create(program.handle) : this.#machine.restore(program.handle, snapshot.body);
     } catch (error) {
       return this.#fault(this.#hold(new Instance(loaded, rank, program.workflow, -1, -1)), reasonOf(error));
     }
     const instance = this.#hold(new Instance(loaded, rank, program.workflow, program.handle, state));
     if (strikes >= strikesMax) {
-      return this.#fault(instance, `${strikes} hosts in a row ended while they held it, and it never came to rest in between`);
+      return this.#fault(
+        instance,
+        `${strikes} hosts in a row ended while they held it, and it never came to rest in between`,
+      );
     }
     this.#guarded(instance, () => {
       const start = { seed: loaded.seed, input: loaded.input };
@@ -394,7 +402,8 @@ export class Shard {
 
   #report(report: Report): void {
     const attempt = this.#attempts.settle(report);
-    if (attempt === null) return this.#emit({ kind: "dropped", instance: null, effect: null, why: "the attempt was over" });
+    if (attempt === null)
+      return this.#emit({ kind: "dropped", instance: null, effect: null, why: "the attempt was over" });
     const { instance, pending } = attempt;
     const { effect } = pending;
     if (effect.kind !== "action") return;
@@ -405,7 +414,13 @@ export class Shard {
       if (report.kind === "done") {
         this.#batch.notes.push({ kind: "attempt-done", value: report.value, ...name });
         instance.remove(effect.no);
-        return this.#advance(instance, { kind: "done", at, effect: effect.no, attempt: pending.attempt, value: report.value });
+        return this.#advance(instance, {
+          kind: "done",
+          at,
+          effect: effect.no,
+          attempt: pending.attempt,
+          value: report.value,
+        });
       }
       const verdict = judge(report, effect.name, pending.attempt, policyOf(effect.policy), at, this.#options.random);
       const { error } = verdict;
@@ -451,7 +466,13 @@ export class Shard {
     if (!instance.current(pending)) return;
     const { effect } = pending;
     if (began.kind === "began") {
-      this.#emit({ kind: "child-started", instance: instance.id, workflow: instance.workflow, effect: effect.no, child: began.id });
+      this.#emit({
+        kind: "child-started",
+        instance: instance.id,
+        workflow: instance.workflow,
+        effect: effect.no,
+        child: began.id,
+      });
       this.#claims.want();
       this.#tell([{ kind: "work" }]);
     }
@@ -493,7 +514,8 @@ export class Shard {
       this.#batch.commit.read.push({ no: instance.no, id: row.id });
       this.#batch.touched.add(instance);
       const why = this.#receive(instance, row);
-      if (why !== null) this.#batch.notes.push({ kind: "dropped", instance: instance.id, effect: row.effect || null, why });
+      if (why !== null)
+        this.#batch.notes.push({ kind: "dropped", instance: instance.id, effect: row.effect || null, why });
     }
   }
 
@@ -519,7 +541,10 @@ export class Shard {
         this.#advance(instance, { kind: "cancel", at, reason: payload });
         return null;
       default:
-        this.#log.warn({ instance: instance.id, kind: row.kind }, "Mail of a kind that this host does not know was dropped.");
+        this.#log.warn(
+          { instance: instance.id, kind: row.kind },
+          "Mail of a kind that this host does not know was dropped.",
+        );
         return `mail of the unknown kind ${row.kind}`;
     }
   }
@@ -554,7 +579,15 @@ export class Shard {
       if (pending.key !== null) batch.cancelled.push(pending.key);
       if (pending.child !== null && cancelled) {
         const { no: sender, epoch } = instance;
-        batch.commit.mail.push({ sender, epoch, no: pending.child, effect: 0, kind: eventKind.cancel, attempt: 0, payload: null });
+        batch.commit.mail.push({
+          sender,
+          epoch,
+          no: pending.child,
+          effect: 0,
+          kind: eventKind.cancel,
+          attempt: 0,
+          payload: null,
+        });
       }
     }
     instance.outcome = activation.outcome;
@@ -587,10 +620,6 @@ export class Shard {
     const batch = this.#batch;
     const lease = this.#lease;
     if (lease === null || (batch.touched.size === 0 && batch.empty)) return false;
-    if (!lease.alive) {
-      this.#post({ kind: "lost", lease: lease.id, reason: "its time is over" });
-      return false;
-    }
     for (const instance of batch.touched) this.#decide(instance, batch);
     this.#press(batch);
     this.#batch = new Batch();
@@ -610,7 +639,8 @@ export class Shard {
     if (instance.fault !== null) return this.#quarantine(instance, batch, instance.fault);
     try {
       if (instance.outcome !== null) return this.#finish(instance, batch);
-      if (this.#state === "closing" && this.#emptied !== null) return this.#evict(instance, batch, dueNow(instance, this.#clock.now()));
+      if (this.#state === "closing" && this.#emptied !== null)
+        return this.#evict(instance, batch, dueNow(instance, this.#clock.now()));
       const rest = this.#rest(instance);
       if (rest !== null) return this.#evict(instance, batch, rest.due);
       if (outgrown(instance)) this.#snapshot(instance, batch);
@@ -637,7 +667,8 @@ export class Shard {
 
   #rested(instance: Instance): void {
     if (instance.restingSince === null || instance.leaving !== null) return;
-    if (this.#clock.now() - instance.restingSince >= this.#options.config.evictSleepThresholdMs) this.#batch.touched.add(instance);
+    if (this.#clock.now() - instance.restingSince >= this.#options.config.evictSleepThresholdMs)
+      this.#batch.touched.add(instance);
   }
 
   #wake(instance: Instance): void {
@@ -663,7 +694,15 @@ export class Shard {
     batch.commit.leave.push({ no, epoch, mail, what: "finish", status: resultStatus[kind], outcome: payload });
     if (parent === null) return;
     const told = kind === "completed" ? eventKind.done : eventKind.failed;
-    batch.commit.mail.push({ sender: no, epoch, no: parent.instance, effect: parent.effect, kind: told, attempt: 1, payload });
+    batch.commit.mail.push({
+      sender: no,
+      epoch,
+      no: parent.instance,
+      effect: parent.effect,
+      kind: told,
+      attempt: 1,
+      payload,
+    });
   }
 
   #evict(instance: Instance, batch: Batch, due: number | null): void {
@@ -728,7 +767,8 @@ export class Shard {
   #let(instance: Instance, pending: Pending): void {
     const { effect, dueAt } = pending;
     if (effect.kind === "child") return this.#children.add(instance, pending);
-    if (effect.kind === "action" && (dueAt === null || dueAt <= this.#clock.now())) return this.#attempts.add(instance, pending);
+    if (effect.kind === "action" && (dueAt === null || dueAt <= this.#clock.now()))
+      return this.#attempts.add(instance, pending);
     if (pending.stage === "held") instance.move(pending, "waiting");
     this.#timers.add(dueAt!, { instance, pending });
   }
@@ -750,7 +790,13 @@ export class Shard {
       if (due !== null && this.#state === "running") this.#claims.dueBy(due);
       this.#emit({ kind: "instance-evicted", instance: id, workflow, due });
     } else if (leaving === "finish") {
-      this.#emit({ kind: "instance-finished", instance: id, workflow, status: outcome!.kind, outcome: outcome!.payload });
+      this.#emit({
+        kind: "instance-finished",
+        instance: id,
+        workflow,
+        status: outcome!.kind,
+        outcome: outcome!.payload,
+      });
     } else {
       this.#log.error({ instance: id, workflow, reason: fault }, "An instance was set aside: it cannot go on.");
       this.#emit({ kind: "instance-quarantined", instance: id, workflow, reason: fault ?? "" });
@@ -770,7 +816,21 @@ export class Shard {
     this.#drop(no);
     if (error instanceof WaymarkError && error.code === "WM571") return this.#claims.adopt();
     // The state here is ahead of the journal for good, so it is of no use; only the refusal itself is written.
-    const loaded = { no, id, epoch, mail, program: 0, createdAt: 0, seed, parent, waiter: null, input: null, snapshot: null, tail: [], inbox: [] };
+    const loaded = {
+      no,
+      id,
+      epoch,
+      mail,
+      program: 0,
+      createdAt: 0,
+      seed,
+      parent,
+      waiter: null,
+      input: null,
+      snapshot: null,
+      tail: [],
+      inbox: [],
+    };
     const stub = this.#hold(new Instance(loaded, rank, workflow, -1, -1));
     stub.snapshotSeq = instance.snapshotSeq;
     this.#fault(stub, `the store refuses what it would write: ${reasonOf(error)}`);
@@ -854,7 +914,10 @@ export class Shard {
   #lose(id: bigint, reason: string): void {
     if (this.#lease?.id !== id) return;
     const instances = this.#instances.size;
-    this.#log.warn({ lease: String(id), reason, instances }, "The lease is lost: everything it held is dropped and left to whoever claims it.");
+    this.#log.warn(
+      { lease: String(id), reason, instances },
+      "The lease is lost: everything it held is dropped and left to whoever claims it.",
+    );
     this.#forget();
     this.#emit({ kind: "lease-lost", shard: this.#options.index, lease: id, reason, instances });
     if (this.#state === "running") void this.#reopen(); // ends by itself

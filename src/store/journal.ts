@@ -53,7 +53,11 @@ export function present(row: JournalRow, payload: Uint8Array | null): Uint8Array
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 export function unreadable(row: JournalRow, why: string): WaymarkError {
-  return new WaymarkError("WM420", `Journal row ${row.seq} (kind ${row.kind}, effect ${row.effect}) cannot be read: ${why}.`, {
-    hint: "It was written by a newer waymark, or changed by hand. Run a host of the version that wrote it.",
-  });
+  return new WaymarkError(
+    "WM420",
+    `Journal row ${row.seq} (kind ${row.kind}, effect ${row.effect}) cannot be read: ${why}.`,
+    {
+      hint: "It was written by a newer waymark, or changed by hand. Run a host of the version that wrote it.",
+    },
+  );
 }

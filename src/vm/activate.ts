@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.byte(...)` ends a case where it is decided.
 // One activation: an event goes in, jobs run until none is left, and what came of it goes out as data. The VM stops
 // nowhere else, so a state that a host can see never holds a half-run job.
 

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.byte(...)` ends a case where it is decided.
 // The bytes of a snapshot: varints, doubles, strings told once.
 
 import { WaymarkError } from "../base/failure.ts";

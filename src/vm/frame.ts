@@ -63,10 +63,10 @@ export class Code {
     this.captures = source.captures;
     this.code = source.code;
     this.handlers = source.handlers;
-    const { async, generator, arrow, method, constructor, derived, initialiser } = functionFlags;
+    const { async, generator, arrow, method, constructor: ofClass, derived, initialiser } = functionFlags;
     this.kind = (source.flags & async ? 1 : 0) + (source.flags & generator ? 2 : 0);
     this.constructs = (source.flags & (async | generator | arrow | method | initialiser)) === 0;
-    this.classConstructor = (source.flags & constructor) !== 0;
+    this.classConstructor = (source.flags & ofClass) !== 0;
     this.derived = (source.flags & derived) !== 0;
     this.keepsArguments = looksAtArguments(source.code);
   }

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.byte(...)` ends a case where it is decided.
 // Generators and async generators: a suspended frame, and for the async ones a queue of requests, after the
 // specification's state machine.
 

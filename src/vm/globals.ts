@@ -72,16 +72,13 @@ export const allowed: Readonly<Record<string, string>> = {
   "URIError.prototype": nativeErrorPrototype,
   "SuppressedError": nativeError,
   "SuppressedError.prototype": nativeErrorPrototype,
-  "Iterator": "prototype from",
-  "%IteratorPrototype%": "constructor drop every filter find flatMap forEach map reduce some take toArray @@dispose @@iterator @@toStringTag",
-  "%AsyncIteratorPrototype%": "@@asyncDispose @@asyncIterator",
+  "%IteratorPrototype%": "drop every filter find flatMap forEach map reduce some take toArray @@dispose @@iterator",
+  "%AsyncIteratorPrototype%": "@@asyncIterator",
   "%ArrayIteratorPrototype%": iterator,
   "%MapIteratorPrototype%": iterator,
   "%SetIteratorPrototype%": iterator,
   "%StringIteratorPrototype%": iterator,
   "%RegExpStringIteratorPrototype%": iterator,
-  "%IteratorHelperPrototype%": "next return @@toStringTag",
-  "%WrapForValidIteratorPrototype%": "next return",
   "ArrayBuffer": "prototype isView @@species",
   "ArrayBuffer.prototype": "constructor byteLength maxByteLength resizable resize slice @@toStringTag",
   "DataView": "prototype",
@@ -110,7 +107,7 @@ export const allowed: Readonly<Record<string, string>> = {
   "BigInt64Array.prototype": typedArrayPrototype,
   "BigUint64Array": typedArray,
   "BigUint64Array.prototype": typedArrayPrototype,
-  "console": "assert count countReset debug dir dirxml error group groupCollapsed groupEnd info log table time timeEnd timeLog trace warn @@toStringTag",
+  "console": "assert count countReset debug dir error group groupCollapsed groupEnd info log table time timeEnd timeLog trace warn",
   "URL": "prototype canParse parse",
   "URL.prototype": "constructor hash host hostname href origin password pathname port protocol search searchParams toJSON toString username @@toStringTag",
   "WaymarkError": "prototype",
@@ -141,26 +138,6 @@ export const refused: readonly string[] = [
   "AsyncDisposableStack",
   "DisposableStack",
   "Float16Array",
+  "Iterator",
   "URLSearchParams",
 ];
-
-/** What the VM supplies, or a newer Node has: the realm without the VM lacks it on an older Node, and no more than that. */
-export const suppliedByVm: ReadonlySet<string> = new Set([
-  "Array.fromAsync",
-  "Promise.try",
-  "Promise.withResolvers",
-  "Iterator",
-  "Iterator.from",
-  "Iterator.prototype",
-  "queueMicrotask",
-  "console",
-  ..."assert count countReset debug dir dirxml error group groupCollapsed groupEnd info log table time timeEnd timeLog trace warn @@toStringTag"
-    .split(" ")
-    .map((name) => `console.${name}`),
-  ..."constructor drop every filter find flatMap forEach map reduce some take toArray @@dispose @@toStringTag"
-    .split(" ")
-    .map((name) => `%IteratorPrototype%.${name}`),
-  "%AsyncIteratorPrototype%.@@asyncDispose",
-  ..."next return @@toStringTag".split(" ").map((name) => `%IteratorHelperPrototype%.${name}`),
-  ..."next return".split(" ").map((name) => `%WrapForValidIteratorPrototype%.${name}`),
-]);

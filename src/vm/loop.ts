@@ -834,7 +834,7 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
               if (frame.depth >= limits.depth) fault("WM703", `More than ${limits.depth} calls are open at once.`);
               const called = openFrame(inner, callee as Callable);
               const into = called.regs;
-              const passed = count < target.parameters ? count : target.parameters;
+              const passed = Math.min(count, target.parameters);
               for (let i = 0; i < passed; i++) into[i] = regs[first + i];
               if (target.keepsArguments) called.args = listOf(regs, first, count);
               called.self = self;
@@ -1191,10 +1191,10 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
           case 122: {
             // CLASS dd o f
             const made = frame.code.program.codes[code[pc + 3]!]!;
-            const constructor = makeClosure(made, capture(made, frame));
+            const maker = makeClosure(made, capture(made, frame));
             const extending = code[pc + 2]! >= 0;
-            const prototype = linkClass(constructor, extending ? regs[code[pc + 2]!] : undefined, extending);
-            regs[code[pc + 1]!] = constructor;
+            const prototype = linkClass(maker, extending ? regs[code[pc + 2]!] : undefined, extending);
+            regs[code[pc + 1]!] = maker;
             regs[code[pc + 1]! + 1] = prototype;
             pc += 4;
             continue;

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.byte(...)` ends a case where it is decided.
 // Promises and their order, step by step as the specification has them: the same program must see the same turns under
 // Node and here. Jobs run when an activation says so; nothing here knows of time.
 
@@ -216,29 +217,28 @@ const capabilityExecutor = define("promise.capability", 2, (slots, _self, args) 
   capability.reject = args[1];
 });
 
-export function newCapability(constructor: unknown): Capability {
-  if (constructor === VmPromise) return { promise: newPromise(), resolve: undefined, reject: undefined };
-  if (typeof constructor !== "function") throw new TypeError(`${describe(constructor)} is not a constructor`);
+export function newCapability(maker: unknown): Capability {
+  if (maker === VmPromise) return { promise: newPromise(), resolve: undefined, reject: undefined };
+  if (typeof maker !== "function") throw new TypeError(`${describe(maker)} is not a constructor`);
   const capability = { promise: undefined, resolve: undefined, reject: undefined } as unknown as Capability;
-  capability.promise = Reflect.construct(constructor, [builtin(capabilityExecutor, [capability])]) as object;
+  capability.promise = Reflect.construct(maker, [builtin(capabilityExecutor, [capability])]) as object;
   if (typeof capability.resolve !== "function" || typeof capability.reject !== "function")
     throw new TypeError("Promise resolve or reject function is not callable");
   return capability;
 }
 
 function speciesOf(promise: object): unknown {
-  const constructor = (promise as VmPromise).constructor as unknown;
-  if (constructor === VmPromise || constructor === undefined) return VmPromise;
-  if (typeof constructor !== "function" && (typeof constructor !== "object" || constructor === null))
+  const maker = (promise as VmPromise).constructor as unknown;
+  if (maker === VmPromise || maker === undefined) return VmPromise;
+  if (typeof maker !== "function" && (typeof maker !== "object" || maker === null))
     throw new TypeError("The .constructor property is not an object");
-  const species = (constructor as unknown as Record<symbol, unknown>)[Symbol.species];
+  const species = (maker as unknown as Record<symbol, unknown>)[Symbol.species];
   return species === undefined || species === null ? VmPromise : species;
 }
 
-function resolveWith(constructor: unknown, value: unknown): object {
-  if (promiseOf(value) !== undefined && ((value as VmPromise).constructor as unknown) === constructor)
-    return value as object;
-  const capability = newCapability(constructor);
+function resolveWith(maker: unknown, value: unknown): object {
+  if (promiseOf(value) !== undefined && ((value as VmPromise).constructor as unknown) === maker) return value as object;
+  const capability = newCapability(maker);
   settleCapability(capability, false, value);
   return capability.promise;
 }
@@ -256,13 +256,13 @@ export const promiseThen: Callable = {
 }.then as Callable;
 
 const thenFinally = define("promise.thenFinally", 1, (slots, _self, args) => {
-  const [onFinally, constructor] = slots;
-  const promise = resolveWith(constructor, (onFinally as Callable)());
+  const [onFinally, maker] = slots;
+  const promise = resolveWith(maker, (onFinally as Callable)());
   return (promise as { then: Callable }).then(builtin(valueThunk, [args[0]]));
 });
 const catchFinally = define("promise.catchFinally", 1, (slots, _self, args) => {
-  const [onFinally, constructor] = slots;
-  const promise = resolveWith(constructor, (onFinally as Callable)());
+  const [onFinally, maker] = slots;
+  const promise = resolveWith(maker, (onFinally as Callable)());
   return (promise as { then: Callable }).then(builtin(thrower, [args[0]]));
 });
 const valueThunk = define("promise.value", 0, (slots) => slots[0]);
@@ -277,11 +277,11 @@ const methods = {
   finally(this: unknown, onFinally: unknown): unknown {
     if (typeof this !== "object" || this === null)
       throw new TypeError("Promise.prototype.finally called on a non-object");
-    const constructor = promiseOf(this) === undefined ? VmPromise : speciesOf(this);
+    const maker = promiseOf(this) === undefined ? VmPromise : speciesOf(this);
     if (typeof onFinally !== "function") return (this as unknown as { then: Callable }).then(onFinally, onFinally);
     return (this as unknown as { then: Callable }).then(
-      builtin(thenFinally, [onFinally, constructor]),
-      builtin(catchFinally, [onFinally, constructor]),
+      builtin(thenFinally, [onFinally, maker]),
+      builtin(catchFinally, [onFinally, maker]),
     );
   },
 };

@@ -4,7 +4,7 @@
 // the interpreter's loop cannot do this: values move between built-ins without ever entering a register.
 import { WaymarkError } from "../base/failure.ts";
 import { refuseMutation } from "../program/value.ts";
-import { allowed, plainGlobals, refused, suppliedByVm } from "./globals.ts";
+import { allowed, plainGlobals, refused } from "./globals.ts";
 import { addIntrinsic } from "./wrappers.ts";
 
 const { defineProperty, freeze, getOwnPropertyDescriptor, getPrototypeOf, isFrozen } = Object;
@@ -321,6 +321,3 @@ const nativeHelpers: [string, () => unknown][] = (() => {
     ["%WrapForValidIteratorPrototype%", () => from({ next: () => ({ done: true, value: undefined }) })],
   ];
 })();
-
-/** What of the list a realm without the VM may lack. */
-export const isSupplied = (name: string): boolean => suppliedByVm.has(name);

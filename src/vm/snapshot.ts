@@ -1,3 +1,4 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: `return this.byte(...)` ends a case where it is decided.
 // A state as bytes, and back. Breadth first from the roots, so neither depth nor cycles matter; every object is told at
 // its first mention (what is needed to make it) and again in its turn (what is in it). Encoding runs no workflow code:
 // descriptors only, built-ins as they were before anything else. What cannot be written is refused by name.

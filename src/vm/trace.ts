@@ -86,8 +86,8 @@ export function describe(value: unknown): string {
   if (typeof value === "function") return closureText(value);
   if (typeof value === "object" && value !== null) {
     if (Array.isArray(value)) return "[object Array]";
-    const constructor = dataOf(value, "constructor");
-    const name = typeof constructor === "function" ? dataOf(constructor, "name") : undefined;
+    const maker = dataOf(value, "constructor");
+    const name = typeof maker === "function" ? dataOf(maker, "name") : undefined;
     return `#<${typeof name === "string" && name !== "" ? name : "Object"}>`;
   }
   return typeof value === "symbol" ? value.toString() : typeof value === "bigint" ? value.toString() : String(value);

@@ -284,6 +284,20 @@ function code(realm: typeof globalThis): void {
     });
   }
   hide(realm, "Function", RealmFunction);
+  // One poison pill on every Node: newer ones have a pair for each of the two names.
+  const args = (function (..._: unknown[]) {
+    // biome-ignore lint/complexity/noArguments: the pill is reached through it
+    return arguments;
+  })();
+  const pill = getOwnPropertyDescriptor(args, "callee")?.get as () => unknown;
+  for (const name of ["arguments", "caller"]) {
+    defineProperty(Function.prototype, name, {
+      get: pill,
+      set: pill,
+      enumerable: false,
+      configurable: true,
+    } as PropertyDescriptor);
+  }
 }
 
 // -- size
@@ -680,6 +694,14 @@ function missing(realm: typeof globalThis): void {
     },
   });
   absent(realm.Set.prototype, setMethods);
+  const close = {
+    [realm.Symbol.dispose](this: { return?: unknown }): void {
+      const method = this.return;
+      if (method !== undefined && method !== null) apply(method as Method, this, []);
+    },
+  }[realm.Symbol.dispose] as unknown as Method;
+  describe(close, "[Symbol.dispose]", 0);
+  hide(iteratorPrototype, realm.Symbol.dispose, close);
   if (!hasOwn(realm, "SuppressedError")) {
     const made = function SuppressedError(
       this: unknown,
@@ -895,6 +917,31 @@ function unsupported(global: Table): void {
   later("AbortSignal", "Cancel the instance, or race the action against `sleep`.");
   later("DisposableStack", "Use `using` for each resource.");
   later("AsyncDisposableStack", "Use `await using` for each resource.");
+  // The engine's helpers make iterators that cannot be written to a snapshot, and Node 20 has none.
+  later("Iterator", "Use a generator.");
+  for (const name of [
+    "drop",
+    "every",
+    "filter",
+    "find",
+    "flatMap",
+    "forEach",
+    "map",
+    "reduce",
+    "some",
+    "take",
+    "toArray",
+  ]) {
+    refuser(iteratorPrototype, name, `\`iterator.${name}()\``, "Make an array of it first: `[...iterator]`.");
+  }
+  const log = global.console;
+  if (typeof log === "object" && log !== null) {
+    for (const name of "assert count countReset dir group groupCollapsed groupEnd table time timeEnd timeLog".split(
+      " ",
+    )) {
+      if (!hasOwn(log, name)) refuser(log, name, `\`console.${name}()\``, "Use `console.log()`.");
+    }
+  }
   hide(global, "URL", realmUrl);
   installUrl(urlKind);
   methods(global, {
@@ -903,6 +950,17 @@ function unsupported(global: Table): void {
     },
   });
 }
+
+function refuser(holder: object, name: string, what: string, instead: string): void {
+  const made = {
+    [name]() {
+      refuse("WM102", `${what} is not available in a workflow yet.`, instead);
+    },
+  }[name] as Method;
+  hide(holder, name, made);
+}
+
+const iteratorPrototype = getPrototypeOf(getPrototypeOf([][Symbol.iterator]())) as object;
 
 // -- how to replace
 

@@ -64,7 +64,11 @@ describe("retries", () => {
     pool.fail(b!, new Error("never again"), { retryable: false });
     pool.fail(c!, new Error("soon"), { retryAfterMs: 50 });
     await rig.settle();
-    expect([await rig.result("a"), await rig.result("b"), await rig.result("c")].map(({ status }) => status)).toEqual(["failed", "failed", "running"]);
+    expect([await rig.result("a"), await rig.result("b"), await rig.result("c")].map(({ status }) => status)).toEqual([
+      "failed",
+      "failed",
+      "running",
+    ]);
     await rig.clock.advance(50);
     expect(pool.only).toMatchObject({ instance: "c", attempt: 2 });
   });
@@ -85,7 +89,10 @@ describe("retries", () => {
     expect(await rig.result("bound")).toMatchObject({ status: "failed" });
     expect(pool.only).toMatchObject({ instance: "free", attempt: 9 });
     const errors = rig.of("attempt-failed").filter(({ instance }) => instance === "bound");
-    expect(errors.map(({ why, retryAt }) => [why, retryAt !== null])).toEqual([["lost", true], ["timeout", false]]);
+    expect(errors.map(({ why, retryAt }) => [why, retryAt !== null])).toEqual([
+      ["lost", true],
+      ["timeout", false],
+    ]);
   });
 });
 
@@ -149,7 +156,10 @@ describe("recovery", () => {
     const two = value(yield [{ action: "b", args: [one] }]);
     yield [{ sleep: 60_000 }];
     const fan = [];
-    let event = yield [{ action: "c", args: [0] }, { action: "c", args: [1] }];
+    let event = yield [
+      { action: "c", args: [0] },
+      { action: "c", args: [1] },
+    ];
     fan.push(value(event));
     event = yield [];
     fan.push(value(event));
@@ -189,7 +199,10 @@ describe("recovery", () => {
     const closing = host.close({ graceMs: 0 });
     await rig.settle();
     await closing;
-    expect([await rig.result("act"), await rig.result("sleeper")].map(({ status }) => status)).toEqual(["waiting", "waiting"]);
+    expect([await rig.result("act"), await rig.result("sleeper")].map(({ status }) => status)).toEqual([
+      "waiting",
+      "waiting",
+    ]);
     expect(rig.state.leases.size).toBe(0);
     const next = new HandPool();
     await rig.host(next);
@@ -225,7 +238,11 @@ describe("recovery", () => {
     const pool = new HandPool();
     pool.perform = () => 1;
     const host = await rig.host(pool);
-    await rig.start("act", [], Array.from({ length: 50 }, (_, i) => `i${i}`));
+    await rig.start(
+      "act",
+      [],
+      Array.from({ length: 50 }, (_, i) => `i${i}`),
+    );
     await rig.settle();
     expect(rig.of("instance-finished")).toHaveLength(50);
     expect(host.instances).toBe(0);
@@ -255,7 +272,10 @@ describe("children", () => {
   };
   const parent: Script = function* () {
     const results = [];
-    let event = yield [{ child: "child", args: [1] }, { child: "child", args: [2] }];
+    let event = yield [
+      { child: "child", args: [1] },
+      { child: "child", args: [2] },
+    ];
     results.push(event.kind, value(event));
     event = yield [];
     results.push(event.kind, value(event));
@@ -275,7 +295,10 @@ describe("children", () => {
     expect(rig.of("instance-evicted")).toHaveLength(1);
     pool.fail(two!, new Error("no"));
     await rig.settle();
-    expect(await rig.result("parent")).toMatchObject({ status: "completed", value: ["done", "one", "failed", undefined] });
+    expect(await rig.result("parent")).toMatchObject({
+      status: "completed",
+      value: ["done", "one", "failed", undefined],
+    });
     expect(rig.of("child-started").map(({ child }) => child).length).toBeGreaterThanOrEqual(2);
     expect(new Set(rig.of("child-started").map(({ child }) => child)).size).toBe(2);
   });
@@ -286,7 +309,11 @@ describe("children", () => {
     pool.perform = () => 1;
     await rig.host(pool);
     await rig.program("child");
-    await rig.start("parent", [], Array.from({ length: 12 }, (_, i) => `p${i}`));
+    await rig.start(
+      "parent",
+      [],
+      Array.from({ length: 12 }, (_, i) => `p${i}`),
+    );
     await rig.settle();
     expect(rig.of("instance-finished").filter(({ workflow }) => workflow === "parent")).toHaveLength(12);
   });
@@ -375,7 +402,9 @@ describe("what goes wrong", () => {
     rig.state.programs[0]!.body[0]! ^= 1;
     await rig.host(new HandPool());
     const input = encodeValue([]);
-    await rig.store.start(1, 1, [{ id: "x", input, seed: new Uint8Array(16), priority: 0, startAt: null, parent: null, waiter: null }]);
+    await rig.store.start(1, 1, [
+      { id: "x", input, seed: new Uint8Array(16), priority: 0, startAt: null, parent: null, waiter: null },
+    ]);
     await rig.store.notify([{ kind: "work" }]);
     await rig.settle();
     expect(await rig.result("x")).toMatchObject({ status: "quarantined", reason: expect.stringContaining("hash") });
@@ -394,7 +423,10 @@ describe("what goes wrong", () => {
     await rig.host(pool);
     await rig.start("act", [], ["one", "two", "three"]);
     await rig.clock.advance(5_000);
-    expect(await rig.result("two")).toMatchObject({ status: "quarantined", reason: expect.stringContaining("row 2 is not acceptable") });
+    expect(await rig.result("two")).toMatchObject({
+      status: "quarantined",
+      reason: expect.stringContaining("row 2 is not acceptable"),
+    });
     expect(pool.seen.map(({ instance }) => instance).sort()).toEqual(["one", "three"]);
   });
 });

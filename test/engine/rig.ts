@@ -6,10 +6,10 @@ import type { HostConfig } from "../../src/engine/config.ts";
 import type { ActionPool, Report, Task } from "../../src/engine/dispatch.ts";
 import type { EngineEvent, Log } from "../../src/engine/events.ts";
 import { type Host, type HostOptions, startHost } from "../../src/engine/host.ts";
+import { stillStore } from "../../src/engine/still.ts";
 import { decodeValue, encodeValue } from "../../src/program/value.ts";
 import { type MemoryState, memoryState, openMemory } from "../../src/store/memory.ts";
 import type { ResultRow, Store } from "../../src/store/store.ts";
-import { stillStore } from "../../src/engine/still.ts";
 import { type Calls, type Script, scriptMachine } from "./script.ts";
 
 export class HandPool implements ActionPool {
@@ -97,8 +97,12 @@ export class Rig implements AsyncDisposable {
   }
 
   async host(pool: ActionPool, more: Partial<HostOptions> = {}): Promise<Host> {
-    const store = stillStore(openMemory(() => this.clock.now(), this.state), this.clock);
-    const note = (fields: object, message: string) => this.logged.push(`${message} ${"err" in fields ? String(fields.err) : ""}`);
+    const store = stillStore(
+      openMemory(() => this.clock.now(), this.state),
+      this.clock,
+    );
+    const note = (fields: object, message: string) =>
+      this.logged.push(`${message} ${"err" in fields ? String(fields.err) : ""}`);
     const log: Log = { debug: note, info: note, warn: note, error: note };
     const host = await startHost({
       store: this.#options.wrap?.(store) ?? store,
@@ -117,7 +121,15 @@ export class Rig implements AsyncDisposable {
 
   async start(script: string, args: unknown[] = [], ids: string[] = [script]): Promise<void> {
     const program = await this.program(script);
-    const rows = ids.map((id) => ({ id, input: encodeValue(args), seed: Buffer.alloc(16, id), priority: 0, startAt: null, parent: null, waiter: null }));
+    const rows = ids.map((id) => ({
+      id,
+      input: encodeValue(args),
+      seed: Buffer.alloc(16, id),
+      priority: 0,
+      startAt: null,
+      parent: null,
+      waiter: null,
+    }));
     await this.store.start(program, 1, rows);
     await this.store.notify([{ kind: "work" }]);
   }
@@ -136,7 +148,11 @@ export class Rig implements AsyncDisposable {
   async result(id: string): Promise<{ status: ResultRow["status"]; value: unknown; reason: string | null }> {
     const [row] = await this.store.results([id]);
     if (row === undefined) throw new Error(`no instance ${id}`);
-    return { status: row.status, value: row.outcome === null ? undefined : decodeValue(row.outcome), reason: row.reason };
+    return {
+      status: row.status,
+      value: row.outcome === null ? undefined : decodeValue(row.outcome),
+      reason: row.reason,
+    };
   }
 
   async journal(id: string) {

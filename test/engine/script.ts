@@ -31,12 +31,23 @@ export interface Calls {
   snapshotBytes: number;
 }
 
-export function scriptMachine(scripts: Record<string, Script>, calls: Calls = { deliver: 0, snapshot: 0, snapshotBytes: 0 }): Machine {
+export function scriptMachine(
+  scripts: Record<string, Script>,
+  calls: Calls = { deliver: 0, snapshot: 0, snapshotBytes: 0 },
+): Machine {
   const programs: Script[] = [];
   const states = new Map<number, State>();
   let nextState = 1;
   const make = (program: number): number => {
-    states.set(nextState, { script: programs[program]!, events: [], run: null, pending: new Map(), next: 1, now: 0, ended: false });
+    states.set(nextState, {
+      script: programs[program]!,
+      events: [],
+      run: null,
+      pending: new Map(),
+      next: 1,
+      now: 0,
+      ended: false,
+    });
     return nextState++;
   };
   const machine: Machine = {
@@ -112,10 +123,27 @@ function effectOf(ask: Exclude<Ask, { fatal: string } | { log: string }>, no: nu
   if ("sleep" in ask) return { kind: "timer", ...at, dueAt: now + ask.sleep };
   if ("child" in ask) {
     const options = ask.options === undefined ? null : encodeValue(ask.options);
-    return { kind: "child", ...at, name: ask.child, args: encodeValue(ask.args ?? []), options, wait: ask.wait ?? true };
+    return {
+      kind: "child",
+      ...at,
+      name: ask.child,
+      args: encodeValue(ask.args ?? []),
+      options,
+      wait: ask.wait ?? true,
+    };
   }
   const policy = ask.policy === undefined ? null : encodeValue(ask.policy);
-  return { kind: "action", ...at, name: ask.action, args: encodeValue(ask.args ?? []), policy, attempt: 1, dueAt: null, firstAt: now, details: null };
+  return {
+    kind: "action",
+    ...at,
+    name: ask.action,
+    args: encodeValue(ask.args ?? []),
+    policy,
+    attempt: 1,
+    dueAt: null,
+    firstAt: now,
+    details: null,
+  };
 }
 
 export const value = (event: VmEvent): unknown => (event.kind === "done" ? decodeValue(event.value) : undefined);

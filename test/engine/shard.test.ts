@@ -187,7 +187,24 @@ describe("fencing", () => {
     expect(await rig.result("one")).toMatchObject({ status: "completed", value: "after all" });
   });
 
-  test("a process that was stopped past its lease dispatches nothing when it wakes", async () => {
+  test("a process that wakes past its deadline dispatches nothing, though nobody has fenced it and no timer has run", async () => {
+    const gate = new Gate();
+    await using rig = new Rig({ scripts: { one }, wrap: gate.wrap });
+    const pool = new HandPool();
+    let stoppedMs = 0;
+    const { clock } = rig;
+    const after = clock.after.bind(clock);
+    await rig.host(pool, { clock: { now: () => clock.now(), monotonic: () => clock.monotonic() + stoppedMs, after } });
+    await rig.start("one");
+    await rig.settle();
+    stoppedMs = 14_000;
+    gate.waiting.shift()!.go();
+    await rig.settle();
+    expect(pool.seen).toEqual([]);
+    expect(rig.of("lease-lost")).toMatchObject([{ reason: "it could not be renewed in time", instances: 1 }]);
+  });
+
+  test("an owner that was fenced during a commit dispatches nothing when the answer comes", async () => {
     const gate = new Gate();
     await using rig = new Rig({ scripts: { one }, wrap: gate.wrap });
     const pool = new HandPool();
@@ -242,13 +259,41 @@ describe("first outcome wins", () => {
     expect(await rig.journal("one")).toHaveLength(2);
   });
 
+  test("an outcome that comes when the instance no longer waits for it is dropped, though that is not durable yet", async () => {
+    const gate = new Gate();
+    const stoppable: Script = function* () {
+      const event = yield [{ action: "act" }];
+      return event.kind;
+    };
+    await using rig = new Rig({ scripts: { stoppable }, wrap: gate.wrap });
+    const pool = new HandPool();
+    const host = await rig.host(pool);
+    await rig.start("stoppable");
+    await rig.settle();
+    gate.waiting.shift()!.go();
+    await rig.settle();
+    await rig.store.deliver([{ no: 1, effect: 0, kind: 7, attempt: 0, payload: null }]);
+    await rig.store.notify([{ kind: "mail", leases: host.leases }]);
+    await rig.settle();
+    pool.done(pool.only, "late");
+    await rig.settle();
+    gate.open = true;
+    gate.waiting.shift()!.go();
+    await rig.settle();
+    expect(await rig.result("stoppable")).toMatchObject({ status: "completed", value: "cancel" });
+    expect((await rig.journal("stoppable")).map(({ kind }) => kind)).toEqual([1, 7]);
+    expect(rig.of("dropped")).toHaveLength(1);
+  });
+
   test("mail that settles what is settled is read and dropped", async () => {
     await using rig = new Rig({ scripts: { one } });
     const pool = new HandPool();
     await rig.host(pool);
     await rig.start("one");
     await rig.settle();
-    const [{ lease } = { lease: null }] = await rig.store.deliver([{ no: 1, effect: 1, kind: 2, attempt: 1, payload: new Uint8Array(1) }]);
+    const [{ lease } = { lease: null }] = await rig.store.deliver([
+      { no: 1, effect: 1, kind: 2, attempt: 1, payload: new Uint8Array(1) },
+    ]);
     await rig.store.notify([{ kind: "mail", leases: [lease!] }]);
     await rig.settle();
     expect(rig.of("dropped")).toHaveLength(1);
@@ -264,7 +309,11 @@ describe("cost", () => {
     const pool = new HandPool();
     pool.perform = () => 1;
     await rig.host(pool);
-    await rig.start("chain", [], Array.from({ length: 500 }, (_, i) => `c${i}`));
+    await rig.start(
+      "chain",
+      [],
+      Array.from({ length: 500 }, (_, i) => `c${i}`),
+    );
     await rig.settle();
     expect(rig.of("instance-finished")).toHaveLength(500);
     const commits = rig.of("committed").length;

@@ -122,10 +122,11 @@ test("a server that did survive its process is stopped by the next start", async
 });
 
 test("signals and exit codes of the process are its own", async () => {
-  const { child } = await startElsewhere();
+  const { child, pid } = await startElsewhere();
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)));
   child.kill("SIGTERM");
   expect(await ended).toBe("SIGTERM");
+  await until(() => !alive(pid)); // it writes into the folder until then
 });
 
 /** The same in another process, as its own owner. */

@@ -55,25 +55,11 @@ export async function startHost(options: HostOptions): Promise<Host> {
   checkLease(config);
   const id = randomNumber();
   const emit = listener(options.onEvent, log);
-  const shards = Array.from({ length: config.shards }, (_, index) => {
-    const machine = (options.machine ?? createMachine)();
-    const random = options.random ?? Math.random;
-    const batchMax = options.batchMax === undefined ? {} : { batchMax: options.batchMax };
-    return new Shard({ index, host: id, store, pool, machine, clock, random, config, log, emit, ...batchMax });
-  });
-
-  pool.onReport((reports) => {
-    for (const report of reports) {
-      // Keys carry the number of the shard. One that carries none is late everywhere, and counted by the first.
-      const shard = shards.length === 1 ? shards[0] : shards[Number(report.key.split(".")[1])];
-      (shard ?? shards[0]!).report(report);
-    }
-    for (const shard of shards) shard.changed();
-  });
-
-  // Before the leases: the connection that listens also holds the lock that says this host is alive.
+  let shards: Shard[] = [];
   let hears = true;
-  const listening = await store.listen(
+  // Before the leases: the connection that listens also holds the lock that says this host is alive. It is on its way
+  // while the machines are made.
+  const hearing = store.listen(
     { host: id },
     (notice) => {
       if (notice.kind === "work") for (const shard of shards) shard.work();
@@ -84,16 +70,36 @@ export async function startHost(options: HostOptions): Promise<Host> {
       for (const shard of shards) shard.heard(hears);
     },
   );
+  const silence = () =>
+    hearing
+      .then((listening) => listening.close())
+      .catch((error) => log.warn({ err: error }, "The connection for notices did not close."));
+  hearing.catch(() => {}); // awaited below
+
+  pool.onReport((reports) => {
+    for (const report of reports) {
+      // Keys carry the number of the shard. One that carries none is late everywhere, and counted by the first.
+      const shard = shards.length === 1 ? shards[0] : shards[Number(report.key.split(".")[1])];
+      (shard ?? shards[0])?.report(report);
+    }
+    for (const shard of shards) shard.changed();
+  });
+
   const sweep = new Sweep(store, clock, config, log, emit, () => {
     for (const shard of shards) shard.work();
   });
-  const silence = () =>
-    listening.close().catch((error) => log.warn({ err: error }, "The connection for notices did not close."));
   try {
+    shards = Array.from({ length: config.shards }, (_, index) => {
+      const machine = (options.machine ?? createMachine)();
+      const random = options.random ?? Math.random;
+      const batchMax = options.batchMax === undefined ? {} : { batchMax: options.batchMax };
+      return new Shard({ index, host: id, store, pool, machine, clock, random, config, log, emit, ...batchMax });
+    });
+    await hearing;
     for (const shard of shards) await shard.open();
   } catch (error) {
     for (const shard of shards) shard.abandon();
-    await silence();
+    await Promise.allSettled([silence(), pool.close(0)]);
     throw error;
   }
   sweep.start();

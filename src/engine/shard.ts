@@ -28,6 +28,8 @@ import { Timers } from "./timers.ts";
 
 /** Most journal rows and bytes in one commit; what is over waits in the queue of events for the next. */
 const batchRowsMax = 1_000;
+/** With this many rows and nobody to wait for, the store may begin while the VM goes on with the rest of the turn. */
+const earlyRows = 128;
 const batchBytesMax = 8 * 1024 * 1024;
 /**
  * A snapshot is due when the tail that a recovery would deliver again has grown past these: enough events and, so that
@@ -277,6 +279,7 @@ export class Shard {
       for (let event = this.#take(); event !== undefined; event = this.#take()) {
         this.#handle(event);
         if (this.#stopped) return;
+        if (!this.#committing && this.#batch.commit.journal.length >= earlyRows) this.#send();
       }
       if (this.#next === this.#events.length) {
         this.#events = [];

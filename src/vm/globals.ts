@@ -132,12 +132,4 @@ export const plainGlobals: readonly string[] = [
 ];
 
 /** Known names that answer with a refusal when they are used: functions that throw, frozen like everything else. */
-export const refused: readonly string[] = [
-  "AbortController",
-  "AbortSignal",
-  "AsyncDisposableStack",
-  "DisposableStack",
-  "Float16Array",
-  "Iterator",
-  "URLSearchParams",
-];
+export const refused: readonly string[] = ["Iterator"];

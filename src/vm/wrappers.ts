@@ -337,8 +337,6 @@ function strings(realm: typeof globalThis): void {
     },
   });
   describe(prototype.concat, "concat", 1);
-  describe(prototype.padStart, "padStart", 2);
-  describe(prototype.padEnd, "padEnd", 2);
   describe(realm.String.prototype.repeat, "repeat", 1);
   // A replacement may repeat the whole subject for each match: what it can come to is bounded before it is tried.
   for (const name of ["replace", "replaceAll"] as const) {
@@ -460,7 +458,7 @@ function arrays(realm: typeof globalThis): void {
     guardLike(self, "flat");
     const depth = args[0] === undefined ? 1 : Number(args[0]);
     args[0] = depth;
-    if (isArray(self)) guardArray(flatLength(self, depth, 0), "flat");
+    if (isArray(self)) flatLength(self, depth, new NativeMap());
   });
   const flatMap = natives(prototype).flatMap;
   methods(prototype, {
@@ -509,16 +507,28 @@ function isIterable(value: unknown): boolean {
   return value !== undefined && value !== null && (value as Record<symbol, unknown>)[Symbol.iterator] !== undefined;
 }
 
-function flatLength(list: unknown[], depth: number, counted: number): number {
+/** How long `list.flat(depth)` is. Each array is counted once at each depth, however often it is shared. */
+function flatLength(list: unknown[], depth: number, known: Map<number, Map<object, number>>): number {
+  let counts = known.get(depth);
+  if (counts === undefined) {
+    counts = new NativeMap<object, number>();
+    known.set(depth, counts);
+  }
+  const counted = counts.get(list);
+  if (counted !== undefined) {
+    if (counted < 0) throw new RangeError("flat: an array contains itself");
+    return counted;
+  }
+  counts.set(list, -1);
   const { length } = list;
   guardArray(length, "flat");
-  let total = counted;
-  for (let index = 0; index < length && total <= sizes.array; index++) {
-    const descriptor = getOwnPropertyDescriptor(list, index);
-    const each = descriptor?.value as unknown;
-    if (isArray(each) && depth >= 1) total = flatLength(each, depth - 1, total + 1) - 1;
-    else total++;
+  let total = 0;
+  for (let index = 0; index < length; index++) {
+    const each = getOwnPropertyDescriptor(list, index)?.value as unknown;
+    total += isArray(each) && depth >= 1 ? flatLength(each, depth - 1, known) : 1;
+    guardArray(total, "flat");
   }
+  counts.set(list, total);
   return total;
 }
 
@@ -911,12 +921,6 @@ function unsupported(global: Table): void {
       );
     },
   });
-  later("Float16Array", "Use a Float32Array.");
-  later("URLSearchParams", "Build the query with `encodeURIComponent`, or do it in an action.");
-  later("AbortController", "Cancel the instance, or race the action against `sleep`.");
-  later("AbortSignal", "Cancel the instance, or race the action against `sleep`.");
-  later("DisposableStack", "Use `using` for each resource.");
-  later("AsyncDisposableStack", "Use `await using` for each resource.");
   // The engine's helpers make iterators that cannot be written to a snapshot, and Node 20 has none.
   later("Iterator", "Use a generator.");
   for (const name of [

@@ -34,7 +34,7 @@ function attack(code: string): void {
   } catch (error) {
     answer = `threw ${String(error)}`;
   }
-  expect(answer).not.toMatch(/ESCAPED|SyntaxError|ReferenceError/);
+  expect(String(answer)).not.toMatch(/ESCAPED|SyntaxError|ReferenceError/);
   expect(realm.audit()).toEqual(before);
   expect(realm.run(intact)).toBe("");
 }
@@ -263,9 +263,7 @@ test("the same attacks get through where nothing is sealed", () => {
 
 test("a planted hole is found by the audit", async () => {
   const script = await sealedScript;
-  const holed = script
-    .replace("      freeze(object);", "      if (object !== Math) freeze(object);")
-    .replace("    freeze(object);", "    if (object !== Math) freeze(object);");
+  const holed = script.replace(/freeze\d*\(object\);/, (text) => `if (object !== Math) ${text}`);
   expect(holed).not.toBe(script);
   const broken = await sealedRealm(holed);
   broken.run("Math.evil = () => 1; ''");

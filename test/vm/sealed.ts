@@ -14,7 +14,7 @@ async function bundle(entry: string): Promise<string> {
     write: false,
     format: "iife",
     globalName: "waymarkVm",
-    banner: { js: "\"use strict\";" },
+    banner: { js: '"use strict";' },
     target: "es2022",
     legalComments: "none",
   });

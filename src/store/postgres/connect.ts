@@ -16,7 +16,7 @@ export interface PostgresOptions {
    * callers poll), no host lock (leases end by their time). Default: whether the URL says `pgbouncer=true`.
    */
   pooler?: boolean;
-  /** How long after a server start host locks say nothing: every lock is free then. Default 5,000. */
+  /** How long after a server start the free lock of a lease from before it says nothing: every lock is free then. Default 5,000. */
   lockGraceMs?: number;
 }
 

@@ -148,7 +148,8 @@ on conflict (id) do nothing`,
     closeLease: { name: "closeLease", text: `delete from ${s}.lease where id = $1` },
 
     // Leases past their time, and those of hosts whose lock is free; then leases that rows name and nobody has. Never
-    // *waits* for another host's lock: a waiting session stops vacuum everywhere.
+    // *waits* for another host's lock: a waiting session stops vacuum everywhere. After a server start every lock is free,
+    // so leases from before it get a grace in which their hosts lock again; one opened since has lost its lock for good.
     fence: {
       name: "fence",
       text: `
@@ -156,7 +157,7 @@ with recursive f as (
   delete from ${s}.lease where id = any(array(
     select id from ${s}.lease
     where renewed_at + ttl < clock_timestamp()
-    or (locked and pg_postmaster_start_time() < clock_timestamp() - $1::float8 * interval '1 millisecond' and pg_try_advisory_xact_lock(host))
+    or (locked and (opened_at > pg_postmaster_start_time() or pg_postmaster_start_time() < clock_timestamp() - $1::float8 * interval '1 millisecond') and pg_try_advisory_xact_lock(host))
     for update skip locked))
   returning id
 ), o(lease) as (

@@ -74,6 +74,7 @@ create unlogged table ${schema}.lease (
   id bigint primary key,
   host bigint not null,
   locked boolean not null default false,
+  opened_at timestamptz not null default clock_timestamp(),
   renewed_at timestamptz(3) not null default clock_timestamp(),
   ttl interval not null,
   info text not null default ''

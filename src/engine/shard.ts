@@ -35,9 +35,11 @@ const batchBytesMax = 8 * 1024 * 1024;
  * A snapshot is due when the tail that a recovery would deliver again has grown past these: enough events and, so that
  * a large state is not written out every thousand steps, a fair part of the last snapshot's size; or many times that size.
  * Either way the bytes of snapshots stay in proportion to the bytes of the journal, however long an instance lives.
+ * 4,096 events are delivered again in some 50 ms. At 1,024 a fan-out of 2,000 wrote one snapshot of all its open branches
+ * in the middle, which cost more than its journal.
  */
-const tailEventsMax = 1_024;
-const tailBytesMax = 64 * 1024;
+const tailEventsMax = 4_096;
+const tailBytesMax = 256 * 1024;
 const tailPerSnapshot = 4;
 /** What a journal row weighs besides its payload. */
 const rowBytes = 64;

@@ -179,9 +179,10 @@ function edges(object: object): [string, object][] {
   for (const key of ownKeys(object)) {
     const descriptor = getOwnPropertyDescriptor(object, key);
     if (descriptor === undefined) continue;
-    for (const value of [descriptor.value, descriptor.get, descriptor.set] as unknown[]) {
-      if (isObject(value)) found.push([wordOf(key), value]);
-    }
+    // Both halves of an accessor are reached by one key: a name must lead to one object.
+    if (isObject(descriptor.value)) found.push([wordOf(key), descriptor.value]);
+    if (isObject(descriptor.get)) found.push([`get ${wordOf(key)}`, descriptor.get]);
+    if (isObject(descriptor.set)) found.push([`set ${wordOf(key)}`, descriptor.set]);
   }
   const prototype = getPrototypeOf(object) as object | null;
   if (prototype !== null) found.push(["", prototype]);

@@ -22,6 +22,11 @@ describe("the list", () => {
   test("everything on it is there, on every Node", () =>
     expect(realm.audit()).toMatchObject({ violations: [], missing: [] }));
 
+  test("every object has a name of its own, for snapshots", () => {
+    const names = JSON.parse(realm.run("JSON.stringify([...waymarkVm.intrinsicNames().values()])")) as string[];
+    expect(new Set(names).size).toBe(names.length);
+  });
+
   test("the compiler and the realm know the same names", () => {
     const here = new Set([...Object.keys(allowed), ...plainGlobals, ...refused].filter((name) => !/[.%]/.test(name)));
     for (const name of ["NaN", "Infinity", "undefined", "WaymarkError"]) here.delete(name);

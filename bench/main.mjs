@@ -57,7 +57,7 @@ try {
 async function throughput(workload, workflow, instances, steps, args) {
   const host = await startHost({
     store,
-    pool: inlinePool({ clock: systemClock, concurrency: 1000 }),
+    pool: inlinePool({ clock: systemClock, concurrency: 10_000 }),
     config: configFrom({ ...process.env, WAYMARK_MAX_CONCURRENT_INSTANCES: "1000" }),
   });
   for (let warmed = 0; warmed < 20_000; warmed += Math.min(instances, 1000) * steps) {

@@ -23,4 +23,5 @@ await build({
   target: "es2022",
   charset: "utf8",
   legalComments: "none",
+  banner: { js: "\"use strict\";" }, // sloppy `this` would hand the global object to workflow code
 });

@@ -196,7 +196,7 @@ function finish(state: State, out: Activation): void {
     const kind = state.cancelling && failure.error === state.cancelError ? "cancelled" : "failed";
     return end(state, out, kind, encodeError(failure.error, { what: "the error" }));
   }
-  if (main !== null && main.state === fulfilled) {
+  if (main !== null && main.state === fulfilled && !unfinished(state)) {
     let payload: Uint8Array;
     try {
       payload = encodeValue(main.value, { what: "the result" });
@@ -220,6 +220,32 @@ function finish(state: State, out: Activation): void {
     addTrace(error, null);
     end(state, out, "failed", encodeError(error, { what: "the error" }));
   }
+}
+
+/**
+ * Whether something that nobody waits for is still under way: an action called without `await` runs to its end, as it would
+ * under Node, before the instance is over. The losers of a race are waited for by the race, so they do not hold it.
+ */
+function unfinished(state: State): boolean {
+  if (state.cancelling) return false;
+  for (const effect of state.effects.values()) {
+    if (effect.kind !== "timer" && loose(effect.promise)) return true;
+  }
+  return false;
+}
+
+function loose(promise: object): boolean {
+  const record = promiseOf(promise)!;
+  if (record.state !== pending) return false;
+  if (!record.handled) return true;
+  const { reactions } = record;
+  if (reactions === null) return false;
+  for (let i = 0; i < reactions.length; i++) {
+    const reaction = reactions[i]!;
+    const next = reaction.kind === "await" ? reaction.frame.promise : reaction.kind === "forward" ? reaction.promise : null;
+    if (next !== null && next !== undefined && loose(next)) return true;
+  }
+  return false;
 }
 
 /** The await that was reached last. */

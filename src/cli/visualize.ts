@@ -49,9 +49,12 @@ function childrenOf(graph: Graph, parent: number): GraphNode[] {
   return graph.nodes.filter((node) => node.parent === parent);
 }
 
-/** The label on the way into a node ("then", "else", "each"), if its container gives one. */
+/** What the picture says without words: the body of a loop, its repetition, what follows it. */
+const plain = new Set(["each", "again", "done"]);
+
+/** The label on the way into a node ("yes", "no", "throws"), if it has one. */
 function wayIn(graph: Graph, node: GraphNode): string | undefined {
-  return graph.edges.find((edge) => edge.to === node.id && edge.label)?.label;
+  return graph.edges.find((edge) => edge.to === node.id && edge.label && !plain.has(edge.label))?.label;
 }
 
 // -- text

@@ -51,10 +51,13 @@ function dataOf(object: object, key: string): unknown {
   return undefined;
 }
 
-/** V8 without a `stackTraceLimit` leaves `stack` out, or there and undefined. */
+/** Newer V8 gives every error this accessor, one function for the whole realm; a snapshot could not keep it. */
+const nativeStack = Object.getOwnPropertyDescriptor(new Error(), "stack")?.get;
+
+/** V8 without a `stackTraceLimit` leaves `stack` out, or there and undefined, or an accessor of its own. */
 export function hasTrace(error: object): boolean {
   const found = Object.getOwnPropertyDescriptor(error, "stack");
-  return found !== undefined && (found.value !== undefined || found.get !== undefined);
+  return found !== undefined && (found.value !== undefined || (found.get !== undefined && found.get !== nativeStack));
 }
 
 /** Give an error its `stack` if it has none. */

@@ -85,6 +85,8 @@ export class Loaded {
   readonly codes: Code[] = [];
   /** Captured data, decoded once, deep frozen. */
   readonly data: unknown[] = [];
+  /** Which of them instances share; found out at first use. */
+  readonly shared: (boolean | undefined)[] = [];
   constructor(program: Program) {
     this.program = program;
     for (let i = 0; i < program.functions.length; i++) this.codes[i] = new Code(this, i, program.functions[i]!);

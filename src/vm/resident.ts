@@ -37,7 +37,8 @@ export function staticOf(index: number): unknown {
       }
       break;
     case "data":
-      return dataOf(loaded, definition.data);
+      if (isShared(loaded, definition.data)) return dataOf(loaded, definition.data);
+      statics[index] = ownData(loaded, definition.data);
   }
   return statics[index];
 }
@@ -46,6 +47,55 @@ export function staticOf(index: number): unknown {
 export function dataOf(loaded: Loaded, index: number): unknown {
   if (!(index in loaded.data)) loaded.data[index] = decodeValue(loaded.program.data[index]!, { freeze: true });
   return loaded.data[index];
+}
+
+/**
+ * Whether instances may share it. Freezing reaches neither the bytes of a typed array nor leaves a global RegExp usable
+ * (`replace` writes its `lastIndex`), so data with one of them inside is made for each instance, as part of its state.
+ */
+export function isShared(loaded: Loaded, index: number): boolean {
+  const known = loaded.shared[index];
+  if (known !== undefined) return known;
+  const shared = !reaches(dataOf(loaded, index), isOwn);
+  loaded.shared[index] = shared;
+  return shared;
+}
+
+function ownData(loaded: Loaded, index: number): unknown {
+  const data = decodeValue(loaded.program.data[index]!);
+  reaches(data, (object) => {
+    const prototype = Object.getPrototypeOf(object);
+    if (Array.isArray(object) || prototype === null || prototype === Object.prototype) Object.freeze(object);
+    return false;
+  });
+  return data;
+}
+
+const isOwn = (object: object): boolean =>
+  ArrayBuffer.isView(object) || object instanceof ArrayBuffer || object instanceof RegExp;
+
+/** Whether `found` says yes to an object reachable from the value. */
+function reaches(value: unknown, found: (object: object) => boolean): boolean {
+  const seen = new Set<object>();
+  const queue: unknown[] = [value];
+  for (let i = 0; i < queue.length; i++) {
+    const object = queue[i];
+    if (typeof object !== "object" || object === null || seen.has(object)) continue;
+    seen.add(object);
+    if (found(object)) return true;
+    if (ArrayBuffer.isView(object)) continue;
+    if (object instanceof Map || object instanceof Set) {
+      object.forEach((entry, key) => {
+        queue[queue.length] = entry;
+        queue[queue.length] = key;
+      });
+    }
+    const keys = Reflect.ownKeys(object);
+    for (let k = 0; k < keys.length; k++) {
+      queue[queue.length] = Object.getOwnPropertyDescriptor(object, keys[k]!)!.value;
+    }
+  }
+  return false;
 }
 
 export const staticName = (loaded: Loaded, index: number): string => {

@@ -34,7 +34,7 @@ import {
 } from "./primordial.ts";
 import { type Member, makeMembers, membersOf, PrivateName } from "./private.ts";
 import { newPromise } from "./promise.ts";
-import { dataOf } from "./resident.ts";
+import { dataOf, isShared } from "./resident.ts";
 import { intrinsicName, intrinsicNames } from "./seal.ts";
 import {
   ArrayCursor,
@@ -777,7 +777,7 @@ function dataWalk(loaded: Loaded): { objects: object[][]; places: Map<object, [n
       mapSet(table.places, value, [index, list.length]);
       list[list.length] = value;
     };
-    visit(dataOf(loaded, index));
+    if (isShared(loaded, index)) visit(dataOf(loaded, index));
     for (let i = 0; i < list.length; i++) {
       const object = list[i]!;
       if (holds(mapSize, object)) {

@@ -26,7 +26,11 @@ export async function floor(url) {
     const started = performance.now();
     await rows(instances, async (from, n) => {
       const nos = range(first + from, n);
-      await client.query({ name: "i", text: "insert into floor.instance select u.no, u.no::text, u.input from unnest($1::bigint[], $2::bytea[]) u(no, input)", values: [nos, nos.map(() => payload)] });
+      await client.query({
+        name: "i",
+        text: "insert into floor.instance select u.no, u.no::text, u.input from unnest($1::bigint[], $2::bytea[]) u(no, input)",
+        values: [nos, nos.map(() => payload)],
+      });
     });
     const startMs = performance.now() - started;
     const worked = performance.now();
@@ -36,11 +40,19 @@ export async function floor(url) {
       await client.query({
         name: "j",
         text: "insert into floor.journal select u.no, clock_timestamp(), u.seq, u.seq, 2, u.payload from unnest($1::bigint[], $2::int[], $3::bytea[]) u(no, seq, payload)",
-        values: [ks.map((k) => first + (k % instances)), ks.map((k) => 1 + Math.floor(k / instances)), ks.map(() => payload)],
+        values: [
+          ks.map((k) => first + (k % instances)),
+          ks.map((k) => 1 + Math.floor(k / instances)),
+          ks.map(() => payload),
+        ],
       });
     });
     await rows(instances, async (from, n) => {
-      await client.query({ name: "r", text: "insert into floor.result (instance, status, outcome) select u.no, 1, u.outcome from unnest($1::bigint[], $2::bytea[]) u(no, outcome)", values: [range(first + from, n), range(first + from, n).map(() => payload)] });
+      await client.query({
+        name: "r",
+        text: "insert into floor.result (instance, status, outcome) select u.no, 1, u.outcome from unnest($1::bigint[], $2::bytea[]) u(no, outcome)",
+        values: [range(first + from, n), range(first + from, n).map(() => payload)],
+      });
     });
     return { startMs, workMs: performance.now() - worked };
   }
@@ -52,7 +64,11 @@ export async function floor(url) {
     const times = [];
     for (let index = 0; index < count; index++) {
       const began = performance.now();
-      await client.query({ name: "c", text: "insert into floor.result (instance, status, outcome) values ($1, 1, $2)", values: [first + index, payload] });
+      await client.query({
+        name: "c",
+        text: "insert into floor.result (instance, status, outcome) values ($1, 1, $2)",
+        values: [first + index, payload],
+      });
       times.push(performance.now() - began);
     }
     return times;

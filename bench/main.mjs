@@ -103,7 +103,10 @@ function burst() {
 /** An idle host: await run() of one action, then what each further action adds; inline and through a worker process. */
 async function latency() {
   for (const kind of ["inline", "process"]) {
-    const pool = kind === "inline" ? inlinePool({ clock: systemClock, concurrency: 100 }) : await processPool({ count: 1, concurrency: 10, modules: [path.join(here, "workflows.mjs")], log: quiet });
+    const pool =
+      kind === "inline"
+        ? inlinePool({ clock: systemClock, concurrency: 100 })
+        : await processPool({ count: 1, concurrency: 10, modules: [path.join(here, "workflows.mjs")], log: quiet });
     const host = await startHost({ store, pool, config: configFrom(process.env) });
     for (let index = 0; index < 30; index++) await chain.run(1);
     const bare = percentiles(await ground.commits(200));
@@ -138,7 +141,12 @@ async function history() {
   const short = await cost(500);
   const long = await cost(4000);
   await host.close({ graceMs: 5000 });
-  report("history 4000 against 500", { ms_per_step: round(long.ms), time_ratio: round(long.ms / short.ms), wal_bytes_per_step: Math.round(long.wal), wal_ratio: round(long.wal / short.wal) });
+  report("history 4000 against 500", {
+    ms_per_step: round(long.ms),
+    time_ratio: round(long.ms / short.ms),
+    wal_bytes_per_step: Math.round(long.wal),
+    wal_ratio: round(long.wal / short.wal),
+  });
 }
 
 async function startAll(workflow, count, args) {
@@ -146,7 +154,11 @@ async function startAll(workflow, count, args) {
   const handles = [];
   for (let from = 0; from < count; from += 1000) {
     const n = Math.min(1000, count - from);
-    handles.push(...(await Promise.all(Array.from({ length: n }, (_, index) => workflow.with({ id: `${run}-${from + index}` }).start(...args)))));
+    handles.push(
+      ...(await Promise.all(
+        Array.from({ length: n }, (_, index) => workflow.with({ id: `${run}-${from + index}` }).start(...args)),
+      )),
+    );
   }
   return handles;
 }
@@ -179,7 +191,9 @@ async function drained() {
 /** Commits of the database and WAL written; our own reading is part of both, and small. */
 async function counters() {
   await new Promise((resolve) => setTimeout(resolve, 1100)); // backends publish their counters once a second
-  const { rows } = await admin.query("select (select sum(xact_commit)::float8 from pg_stat_database where datname = current_database()) as commits, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 as wal");
+  const { rows } = await admin.query(
+    "select (select sum(xact_commit)::float8 from pg_stat_database where datname = current_database()) as commits, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 as wal",
+  );
   return rows[0];
 }
 

@@ -12,13 +12,16 @@ interface Turn {
 }
 
 /** Stands for a call of a language model: it asks for two tools, then answers. */
-export const think = action("think", { retry: { attempts: 5 }, backoff: { baseDelay: "2s", jitter: "full" }, timeout: "1m" },
+export const think = action(
+  "think",
+  { retry: { attempts: 5 }, backoff: { baseDelay: "2s", jitter: "full" }, timeout: "1m" },
   async (conversation: Message[]): Promise<Turn> => {
     const results = conversation.filter((message) => message.role === "tool");
     if (results.length === 0) return { tool: { name: "weather", input: "Vienna" } };
     if (results.length === 1) return { tool: { name: "calendar", input: "today" } };
     return { answer: results.map((message) => message.text).join("; ") };
-  });
+  },
+);
 
 export const weather = action("weather", async (city: string) => `sunny in ${city}`);
 export const calendar = action("calendar", async (day: string) => `nothing on ${day}`);

@@ -7,17 +7,23 @@ interface Page {
   next: number | null;
 }
 
-export const fetchPage = action("fetchPage", { retry: { attempts: 8 }, backoff: { baseDelay: "500ms", maxDelay: "1m" } },
+export const fetchPage = action(
+  "fetchPage",
+  { retry: { attempts: 8 }, backoff: { baseDelay: "500ms", maxDelay: "1m" } },
   async (page: number): Promise<Page> => ({
     rows: [1, 2, 3, 4, 5].map((row) => `row ${page}.${row}`),
     next: page < 3 ? page + 1 : null,
-  }));
+  }),
+);
 
-export const writeRow = action("writeRow", { retry: { attempts: 2 }, backoff: { kind: "constant", baseDelay: "1s" } },
+export const writeRow = action(
+  "writeRow",
+  { retry: { attempts: 2 }, backoff: { kind: "constant", baseDelay: "1s" } },
   async (row: string): Promise<number> => {
     if (row === "row 2.3") throw new Error(`${row} has no key`);
     return row.length;
-  });
+  },
+);
 
 async function inParallel<T>(items: T[], limit: number, work: (item: T) => Promise<unknown>): Promise<void> {
   const waiting = items.values();

@@ -15,10 +15,14 @@ export const reserve = action("reserve", async (sku: string) => `reservation-of-
 
 export const release = action("release", { retry: {} }, async (reservation: string) => `${reservation} released`);
 
-export const charge = action("charge", { retry: { attempts: 3 }, backoff: { baseDelay: "1s" } }, async (order: Order) => {
-  if (order.amount > 1000) throw new CardDeclined(`${order.amount} is over the limit`);
-  return `charge-of-${order.id}`;
-});
+export const charge = action(
+  "charge",
+  { retry: { attempts: 3 }, backoff: { baseDelay: "1s" } },
+  async (order: Order) => {
+    if (order.amount > 1000) throw new CardDeclined(`${order.amount} is over the limit`);
+    return `charge-of-${order.id}`;
+  },
+);
 
 export const ship = action("ship", async (order: Order, charged: string) => `${order.id} shipped, ${charged}`);
 

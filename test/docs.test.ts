@@ -5,7 +5,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 const root = path.join(import.meta.dirname, "..");
 const text = await readFile(path.join(root, "docs/guide.md"), "utf8");
-const blocks = [...text.matchAll(/^## (.+)$|^```ts\n([\s\S]*?)^```$/gm)].reduce<{ section: string; found: { section: string; code: string }[] }>(
+const blocks = [...text.matchAll(/^## (.+)$|^```ts\n([\s\S]*?)^```$/gm)].reduce<{
+  section: string;
+  found: { section: string; code: string }[];
+}>(
   (state, [, section, code]) => {
     if (section) state.section = section;
     else state.found.push({ section: state.section, code: code! });

@@ -12,12 +12,18 @@ describe.each([
   ["crashing after every event", { crashAt: "every-event" as const }],
 ])("%s", (_name, options) => {
   test("an order ships", async () => {
-    const { result } = await testRun(placeOrder, [{ id: "o1", sku: "book", amount: 20 }], { clock: "skip", ...options });
+    const { result } = await testRun(placeOrder, [{ id: "o1", sku: "book", amount: 20 }], {
+      clock: "skip",
+      ...options,
+    });
     expect(result).toEqual({ shipped: "o1 shipped, charge-of-o1" });
   });
 
   test("an order that cannot be paid is undone", async () => {
-    const { result, calls } = await testRun(placeOrder, [{ id: "o2", sku: "yacht", amount: 9000 }], { clock: "skip", ...options });
+    const { result, calls } = await testRun(placeOrder, [{ id: "o2", sku: "yacht", amount: 9000 }], {
+      clock: "skip",
+      ...options,
+    });
     expect(result).toEqual({ cancelled: "declined: 9000 is over the limit" });
     expect(calls.map((call) => call.action)).toEqual(["reserve", "charge", "release"]);
   });

@@ -16,12 +16,14 @@ function filesIn(directory: string): string[] {
 }
 
 function importsOf(text: string): string[] {
-  const found = text.matchAll(/(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|(?:^|[^.\w])import\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g);
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|(?:^|[^.\w])import\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g,
+  );
   return [...found].map((match) => (match[1] ?? match[2] ?? match[3])!);
 }
 
 /** Every import that the table does not allow, as `file: reason`. */
-export function violations(file: string, text: string): string[] {
+function violations(file: string, text: string): string[] {
   const where = path.relative(src, file).split(path.sep).join("/");
   const room = where.includes("/") ? where.split("/")[0]! : "doors";
   if (room === "doors") return [];
@@ -29,9 +31,14 @@ export function violations(file: string, text: string): string[] {
   if (!rule) return [`${where}: room ${room} is not in the table`];
   return importsOf(text).flatMap((name) => {
     if (!name.startsWith(".")) {
-      return rule.uses.some((used) => name === used || name.startsWith(used.endsWith(":") ? used : `${used}/`)) ? [] : [`${where}: ${room} may not use ${name}`];
+      return rule.uses.some((used) => name === used || name.startsWith(used.endsWith(":") ? used : `${used}/`))
+        ? []
+        : [`${where}: ${room} may not use ${name}`];
     }
-    const target = path.relative(src, path.resolve(path.dirname(file), name)).split(path.sep).join("/");
+    const target = path
+      .relative(src, path.resolve(path.dirname(file), name))
+      .split(path.sep)
+      .join("/");
     if (target.startsWith("..")) return [];
     const other = target.includes("/") ? target.split("/")[0]! : "doors";
     return other === room || rule.from.includes(other) ? [] : [`${where}: ${room} may not import ${other} (${name})`];
@@ -46,7 +53,8 @@ describe("rooms", () => {
   });
 
   test("the checker finds planted violations", () => {
-    const planted = 'import { a } from "../engine/host.ts";\nimport fs from "node:fs";\nconst b = await import("../store/memory.ts");';
+    const planted =
+      'import { a } from "../engine/host.ts";\nimport fs from "node:fs";\nconst b = await import("../store/memory.ts");';
     expect(violations(path.join(src, "vm", "planted.ts"), planted)).toHaveLength(3);
     expect(violations(path.join(src, "cellar", "planted.ts"), planted)).toHaveLength(1);
   });
@@ -58,7 +66,10 @@ describe("rooms", () => {
 
   test("ARCHITECTURE.md has the same table", () => {
     const text = readFileSync(path.join(src, "..", "ARCHITECTURE.md"), "utf8");
-    const rows = [...text.matchAll(/^\| `(\w+)` \|[^|]*\| ([^|]*) \|$/gm)].map(([, room, from]) => [room, from!.trim()]);
+    const rows = [...text.matchAll(/^\| `(\w+)` \|[^|]*\| ([^|]*) \|$/gm)].map(([, room, from]) => [
+      room,
+      from!.trim(),
+    ]);
     expect(Object.fromEntries(rows)).toEqual(
       Object.fromEntries(
         Object.entries(rooms).map(([room, { from, uses }]) => {
@@ -71,7 +82,9 @@ describe("rooms", () => {
 
   test("the VM and the program formats know nothing of clocks, chance or Node", () => {
     const banned = /\b(setTimeout|setInterval|setImmediate|process\.|require\(|performance\.)/;
-    const guilty = files.filter((file) => /\/(vm|program)\//.test(file) && banned.test(strip(readFileSync(file, "utf8"))));
+    const guilty = files.filter(
+      (file) => /\/(vm|program)\//.test(file) && banned.test(strip(readFileSync(file, "utf8"))),
+    );
     expect(guilty.map((file) => path.relative(src, file))).toEqual([]);
   });
 });

@@ -21,7 +21,8 @@ let postgres;
 let db;
 let data;
 
-const say = (text) => console.log(`${ansis.dim(`${((performance.now() - began) / 1000).toFixed(1).padStart(5)}s`)}  ${text}`);
+const say = (text) =>
+  console.log(`${ansis.dim(`${((performance.now() - began) / 1000).toFixed(1).padStart(5)}s`)}  ${text}`);
 
 async function main() {
   console.log(`\n${ansis.bold("waymark")}  a workflow outlives the process that runs it\n`);
@@ -54,7 +55,9 @@ async function main() {
   host.kill("SIGKILL");
   await once(host, "exit");
   const killedAt = performance.now();
-  say(`${ansis.red.bold("SIGKILL")} to host ${host.pid}: ${before.sent} emails sent, ${before.started - before.sent} attempts in flight`);
+  say(
+    `${ansis.red.bold("SIGKILL")} to host ${host.pid}: ${before.sent} emails sent, ${before.started - before.sent} attempts in flight`,
+  );
 
   host = await startHost();
   say(`host ${ansis.cyan(host.pid)} started in its place`);
@@ -72,18 +75,25 @@ async function main() {
 }
 
 async function summary(value, handle) {
-  const { rows: [count] } = await db.query(`select
+  const {
+    rows: [count],
+  } = await db.query(`select
     (select count(*)::int from demo.mail) as mails,
     (select count(distinct address)::int from demo.mail) as addresses,
     (select count(*)::int from demo.attempt) as attempts,
     (select count(*)::int from (select address, attempt from demo.attempt group by 1, 2 having count(*) > 1) again) as repeated`);
-  const { rows: busy } = await db.query("select attempt from demo.attempt where address = 'user-013@example.com' order by at");
+  const { rows: busy } = await db.query(
+    "select attempt from demo.attempt where address = 'user-013@example.com' order by at",
+  );
   const rows = [
     ["result", JSON.stringify(value)],
     ["status", await handle.status()],
     ["emails sent", `${count.mails} to ${count.addresses} addresses, none lost, none twice`],
     ["attempts made", `${count.attempts}`],
-    ["  cut off by the kill", `${count.attempts - count.mails - (new Set(busy.map((row) => row.attempt)).size - 1)}, made again`],
+    [
+      "  cut off by the kill",
+      `${count.attempts - count.mails - (new Set(busy.map((row) => row.attempt)).size - 1)}, made again`,
+    ],
     ["  busy mailbox", `user-013@example.com: attempts ${busy.map((row) => row.attempt).join(", ")}`],
   ];
   console.log(`\n${rows.map(([name, text]) => `  ${ansis.dim(name.padEnd(24))}${text}`).join("\n")}\n`);
@@ -95,13 +105,17 @@ async function summary(value, handle) {
 const expected = () => userCount - Math.floor(userCount / 10);
 
 async function progress() {
-  const { rows: [row] } = await db.query(
+  const {
+    rows: [row],
+  } = await db.query(
     "select (select count(*)::int from demo.mail) as sent, (select count(*)::int from demo.attempt) as started, (select array_agg(distinct pid) from demo.attempt) as pids",
   );
   if (process.stdout.isTTY) {
     const width = 30;
     const done = Math.round((row.sent / expected()) * width);
-    process.stdout.write(`\r        ${ansis.green("█".repeat(done))}${ansis.dim("░".repeat(width - done))} ${row.sent}/${expected()} emails, ${row.started} attempts `);
+    process.stdout.write(
+      `\r        ${ansis.green("█".repeat(done))}${ansis.dim("░".repeat(width - done))} ${row.sent}/${expected()} emails, ${row.started} attempts `,
+    );
   }
   return row;
 }
@@ -124,7 +138,12 @@ async function until(ask, what, limitMs = 30_000) {
 async function startHost() {
   const child = spawn(process.execPath, [path.join(root, "dist/cli/start-workers.js")], {
     cwd: root,
-    env: { ...process.env, WAYMARK_USER_MODULE: path.join(here, "workflows.ts"), WAYMARK_WORKER_COUNT: "2", WAYMARK_CONCURRENT_PER_WORKER: "4" },
+    env: {
+      ...process.env,
+      WAYMARK_USER_MODULE: path.join(here, "workflows.ts"),
+      WAYMARK_WORKER_COUNT: "2",
+      WAYMARK_CONCURRENT_PER_WORKER: "4",
+    },
     stdio: ["ignore", "ignore", "pipe"],
   });
   children.add(child);
@@ -142,7 +161,10 @@ async function startHost() {
 }
 
 async function command(...args) {
-  const child = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), ...args], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  const child = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), ...args], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const [code] = await once(child, "exit");
   if (code !== 0) throw new Error(`waymark ${args.join(" ")} ended with code ${code}`);
 }

@@ -1,8 +1,8 @@
 // The README's example, on generated users: fetch, filter, fan out, retry with backoff, sleep, count. The "mail server" is
 // a table, so that the demo can show afterwards what really left, how often, and from which process.
-import { action, actionContext, sleep, workflow } from "waymark";
-import { dependency } from "waymark";
+
 import pg from "pg";
+import { action, actionContext, dependency, sleep, workflow } from "waymark";
 
 export interface User {
   id: string;
@@ -16,7 +16,7 @@ export interface Receipt {
 
 /** One pool per worker process, closed when the worker drains. */
 const mailServer = dependency({ scope: "worker" }, async function* () {
-  const pool = new pg.Pool({ connectionString: process.env["WAYMARK_DATABASE_URL"], max: 4 });
+  const pool = new pg.Pool({ connectionString: process.env.WAYMARK_DATABASE_URL, max: 4 });
   yield pool;
   await pool.end();
 });

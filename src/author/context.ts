@@ -27,11 +27,11 @@ const shared = globalThis as { [key]?: AsyncLocalStorage<ActionContext> };
 shared[key] ??= new AsyncLocalStorage<ActionContext>();
 const running = shared[key];
 
-/** The context of the running action. Throws WM501 where no action runs. */
+/** The context of the running action. Throws WM701 where no action runs. */
 export function actionContext(): ActionContext {
   const context = running.getStore();
   if (context === undefined) {
-    throw new WaymarkError("WM501", "actionContext() was called where no action is running.", {
+    throw new WaymarkError("WM701", "actionContext() was called where no action is running.", {
       hint: "Call it inside the function given to action(), or in what that function calls. A worker-scoped dependency outlives every action and has no context.",
     });
   }

@@ -60,10 +60,10 @@ export function dependency<R, D extends Dependencies = Record<never, never>>(
 ): Dependency<Unwrapped<Awaited<R>>> {
   const scope = options.scope ?? "call";
   if (scope !== "call" && scope !== "worker") {
-    throw new WaymarkError("WM502", `A dependency's scope is "call" or "worker", not ${JSON.stringify(scope)}.`);
+    throw new WaymarkError("WM702", `A dependency's scope is "call" or "worker", not ${JSON.stringify(scope)}.`);
   }
   if (typeof provide !== "function") {
-    throw new WaymarkError("WM502", `dependency() takes a provider function, not ${kindOf(provide)}.`);
+    throw new WaymarkError("WM702", `dependency() takes a provider function, not ${kindOf(provide)}.`);
   }
   for (const [key, provider] of Object.entries(options.deps ?? {})) assertProvider(provider, key);
   return { [dependencyBrand]: { scope, deps: options.deps ?? {}, provide } };
@@ -122,7 +122,7 @@ export async function releaseWorkerDependencies(): Promise<unknown[]> {
 export function assertProvider(provider: unknown, key: string): asserts provider is Provider {
   if (typeof provider === "function" && !(dependencyBrand in provider)) return;
   if (typeof provider === "object" && provider !== null && dependencyBrand in provider) return;
-  throw new WaymarkError("WM502", `Dependency "${key}" is ${kindOf(provider)}, not a provider.`, {
+  throw new WaymarkError("WM702", `Dependency "${key}" is ${kindOf(provider)}, not a provider.`, {
     hint: "A provider is a function that makes the value, or what dependency() returns. To inject a value you already have, write () => value.",
   });
 }
@@ -156,7 +156,7 @@ async function invokeInjected(
 
 function warn(action: string, fault: unknown): void {
   process.emitWarning(`Cleaning up a dependency of action "${action}" failed as well: ${String(fault)}`, {
-    code: "WM504",
+    code: "WM704",
     ...(fault instanceof Error && fault.stack !== undefined ? { detail: fault.stack } : {}),
   });
 }
@@ -194,7 +194,7 @@ async function injectedFor(deps: Dependencies, scope: Scope, path: readonly (str
 function resolve(provider: Provider, scope: Scope, path: readonly (string | Provider)[], key: string) {
   const used = overrides.get(provider) ?? provider;
   if (path.includes(used)) {
-    throw new WaymarkError("WM502", `Dependency "${key}" of "${String(path[0])}" needs itself to be made.`, {
+    throw new WaymarkError("WM702", `Dependency "${key}" of "${String(path[0])}" needs itself to be made.`, {
       hint: "Providers may not form a cycle. An override that wraps the original must call its function, not depend on it.",
     });
   }
@@ -251,7 +251,7 @@ type AnyGenerator = Generator<unknown, unknown, Ended> | AsyncGenerator<unknown,
 async function yielded(generator: AnyGenerator, scope: Scope, key: string): Promise<unknown> {
   const first = await generator.next({ ok: true });
   if (first.done === true) {
-    throw new WaymarkError("WM503", `The provider of dependency "${key}" ended without a yield.`, {
+    throw new WaymarkError("WM703", `The provider of dependency "${key}" ended without a yield.`, {
       hint: "A generator provider yields the value once; what follows the yield is the cleanup.",
     });
   }
@@ -259,7 +259,7 @@ async function yielded(generator: AnyGenerator, scope: Scope, key: string): Prom
     const last = await generator.next(ended);
     if (last.done === true) return;
     await generator.return(undefined);
-    throw new WaymarkError("WM503", `The provider of dependency "${key}" yielded more than once.`);
+    throw new WaymarkError("WM703", `The provider of dependency "${key}" yielded more than once.`);
   });
   return first.value;
 }
@@ -269,7 +269,7 @@ const disposed = new WeakSet<object>();
 // The ordinary mistake: a module-level pool that happens to be disposable, handed out by a call-scoped provider.
 function refuseReused(value: object, key: string): void {
   if (!disposed.has(value)) return;
-  throw new WaymarkError("WM503", `Dependency "${key}" returned an object that was already disposed of.`, {
+  throw new WaymarkError("WM703", `Dependency "${key}" returned an object that was already disposed of.`, {
     hint: 'A disposable is cleaned up after each call. Share it with dependency({ scope: "worker" }, ...).',
   });
 }

@@ -26,12 +26,16 @@ export async function compile(module: string, options: { asm?: boolean; json?: b
     process.stdout.write(
       `${ansis.green("✓")} ${ansis.bold(name)}  ${ansis.dim(`${hex(hash).slice(0, 12)}  ${program.functions.length} functions, ${body.length} bytes`)}\n`,
     );
-    for (const reference of program.references) process.stdout.write(`    ${reference.kind.padEnd(8)} ${reference.name}\n`);
-    for (const value of captured) process.stdout.write(`    captured ${value.path} ${ansis.dim(`${value.bytes} bytes`)}\n`);
+    for (const reference of program.references)
+      process.stdout.write(`    ${reference.kind.padEnd(8)} ${reference.name}\n`);
+    for (const value of captured)
+      process.stdout.write(`    captured ${value.path} ${ansis.dim(`${value.bytes} bytes`)}\n`);
     if (options.asm) process.stdout.write(`\n${indent(disassemble(program))}\n`);
   }
   const failed = report.filter((row) => row.error).length;
-  process.stdout.write(`${report.length - failed} of ${report.length} workflows in ${path.basename(module)} compile.\n`);
+  process.stdout.write(
+    `${report.length - failed} of ${report.length} workflows in ${path.basename(module)} compile.\n`,
+  );
 }
 
 type Attempt = { compiled: Compiled; error?: undefined } | { compiled?: undefined; error: CompileError };

@@ -19,7 +19,8 @@ const ignored = /(^|[\\/])(node_modules|\.git|\.waymark|dist|coverage)([\\/]|$)/
 
 export async function dev(modules: string[], options: { directory: string }): Promise<void> {
   for (const module of modules) {
-    if (!existsSync(module)) throw new WaymarkError("WM602", `There is no module ${module}`, { hint: `Looked for ${path.resolve(module)}.` });
+    if (!existsSync(module))
+      throw new WaymarkError("WM602", `There is no module ${module}`, { hint: `Looked for ${path.resolve(module)}.` });
   }
   const directory = path.resolve(options.directory);
   const notice = path.join(directory, "dev.json");
@@ -72,15 +73,17 @@ class Host {
   }
 
   async start(): Promise<void> {
-    const entry = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./start-workers.ts" : "./start-workers.js", import.meta.url));
+    const entry = fileURLToPath(
+      new URL(import.meta.url.endsWith(".ts") ? "./start-workers.ts" : "./start-workers.js", import.meta.url),
+    );
     const child = spawn(process.execPath, [...process.execArgv, entry], {
       stdio: ["ignore", "inherit", "inherit"],
       env: {
         ...process.env,
         WAYMARK_DATABASE_URL: this.#url,
         WAYMARK_USER_MODULE: this.#modules.map((module) => path.resolve(module)).join(","),
-        WAYMARK_WORKER_COUNT: process.env["WAYMARK_WORKER_COUNT"] ?? "1",
-        WAYMARK_LOG_FORMAT: process.env["WAYMARK_LOG_FORMAT"] ?? "pretty",
+        WAYMARK_WORKER_COUNT: process.env.WAYMARK_WORKER_COUNT ?? "1",
+        WAYMARK_LOG_FORMAT: process.env.WAYMARK_LOG_FORMAT ?? "pretty",
       },
       detached: process.platform !== "win32", // Ctrl-C reaches us alone, and we hand over in order
     });
@@ -118,7 +121,9 @@ function refuseSecond(notice: string): void {
   try {
     const { pid } = JSON.parse(readFileSync(notice, "utf8")) as { pid: number };
     process.kill(pid, 0);
-    throw new WaymarkError("WM605", `waymark dev is running here already, as process ${pid}`, { hint: "Stop that one, or give another --directory." });
+    throw new WaymarkError("WM605", `waymark dev is running here already, as process ${pid}`, {
+      hint: "Stop that one, or give another --directory.",
+    });
   } catch (error) {
     if (error instanceof WaymarkError) throw error;
     rmSync(notice, { force: true }); // its process is gone: it was killed before it could tidy up

@@ -11,9 +11,9 @@ const levels: Record<number, (text: string) => string> = {
 };
 const names: Record<number, string> = { 20: "debug", 30: "info ", 40: "warn ", 50: "error", 60: "fatal" };
 
-export function logger(level: string = process.env["WAYMARK_LOG_LEVEL"] ?? "INFO"): Logger {
+export function logger(level: string = process.env.WAYMARK_LOG_LEVEL ?? "INFO"): Logger {
   const options = { level: level.toLowerCase() === "warning" ? "warn" : level.toLowerCase(), base: null };
-  if (!process.stderr.isTTY && process.env["WAYMARK_LOG_FORMAT"] !== "pretty") {
+  if (!process.stderr.isTTY && process.env.WAYMARK_LOG_FORMAT !== "pretty") {
     return pino(options, pino.destination({ fd: 2, sync: true }));
   }
   return pino(options, { write: (line: string) => void process.stderr.write(`${readable(line)}\n`) });
@@ -27,7 +27,9 @@ function readable(line: string): string {
     err?: { stack?: string; message?: string };
   } & Record<string, unknown>;
   const clock = ansis.dim(new Date(time).toISOString().slice(11, 23));
-  const extra = Object.entries(rest).map(([key, value]) => ansis.dim(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
+  const extra = Object.entries(rest).map(([key, value]) =>
+    ansis.dim(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`),
+  );
   const text = [clock, (levels[level] ?? String)(names[level] ?? String(level)), msg ?? "", ...extra].join(" ");
   return err ? `${text}\n${err.stack ?? err.message ?? ""}` : text;
 }

@@ -5,7 +5,9 @@ import { Command, InvalidArgumentError } from "commander";
 
 import { fail } from "./fail.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 
 const cli = new Command("waymark")
   .description("Durable background work for TypeScript, with nothing to run but Postgres.")
@@ -17,7 +19,9 @@ cli
   .description("embedded Postgres, migrations, a host that reloads on change")
   .argument("<module...>", "modules that declare workflows and actions")
   .option("--directory <path>", "where the development database lives", ".waymark")
-  .action(async (modules: string[], options: { directory: string }) => (await import("./dev.ts")).dev(modules, options));
+  .action(async (modules: string[], options: { directory: string }) =>
+    (await import("./dev.ts")).dev(modules, options),
+  );
 
 cli
   .command("start-workers")
@@ -30,7 +34,9 @@ cli
   .argument("<module>", "a module that declares workflows")
   .option("--asm", "print the bytecode")
   .option("--json", "print JSON")
-  .action(async (module: string, options: { asm?: boolean; json?: boolean }) => (await import("./compile.ts")).compile(module, options));
+  .action(async (module: string, options: { asm?: boolean; json?: boolean }) =>
+    (await import("./compile.ts")).compile(module, options),
+  );
 
 cli
   .command("visualize")
@@ -38,8 +44,9 @@ cli
   .argument("<module>", "a module that declares workflows")
   .argument("[workflow]", "the name of one; all if left out")
   .option("--format <format>", "text, svg, mermaid or json", format, "text" as const)
-  .action(async (module: string, workflow: string | undefined, options: { format: "text" | "svg" | "mermaid" | "json" }) =>
-    (await import("./visualize.ts")).visualize(module, workflow, options),
+  .action(
+    async (module: string, workflow: string | undefined, options: { format: "text" | "svg" | "mermaid" | "json" }) =>
+      (await import("./visualize.ts")).visualize(module, workflow, options),
   );
 
 cli

@@ -5,14 +5,14 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { WaymarkError } from "../base/failure.ts";
-import { registeredWorkflows } from "../index.ts";
 import { loaderFor } from "../engine.ts";
+import { registeredWorkflows } from "../index.ts";
 
 /** True once the module is loaded here; false when the command ran in another process instead and has set the exit code. */
 export async function loadModule(module: string): Promise<boolean> {
   const file = path.resolve(module);
   const loader = loaderFor([file]);
-  if (loader.length > 0 && process.env["WAYMARK_RESTARTED"] !== "1") {
+  if (loader.length > 0 && process.env.WAYMARK_RESTARTED !== "1") {
     const { status } = spawnSync(process.execPath, [...process.execArgv, ...loader, ...process.argv.slice(1)], {
       stdio: "inherit",
       env: { ...process.env, WAYMARK_RESTARTED: "1" },
@@ -25,8 +25,13 @@ export async function loadModule(module: string): Promise<boolean> {
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND" && String(error).includes(file);
     throw missing
-      ? new WaymarkError("WM602", `There is no module ${module}`, { hint: `Looked for ${file}. Give a path from here, with its extension.` })
-      : new WaymarkError("WM603", `${module} failed while it was loading`, { cause: error, hint: error instanceof Error ? (error.stack ?? "") : "" });
+      ? new WaymarkError("WM602", `There is no module ${module}`, {
+          hint: `Looked for ${file}. Give a path from here, with its extension.`,
+        })
+      : new WaymarkError("WM603", `${module} failed while it was loading`, {
+          cause: error,
+          hint: error instanceof Error ? (error.stack ?? "") : "",
+        });
   }
   return true;
 }
@@ -35,5 +40,7 @@ export async function loadModule(module: string): Promise<boolean> {
 export function declaredWorkflows(module: string) {
   const workflows = [...registeredWorkflows()];
   if (workflows.length > 0) return workflows;
-  throw new WaymarkError("WM604", `${module} declares no workflow`, { hint: 'A workflow is declared with `workflow("name", async (...) => { ... })` from "waymark".' });
+  throw new WaymarkError("WM604", `${module} declares no workflow`, {
+    hint: 'A workflow is declared with `workflow("name", async (...) => { ... })` from "waymark".',
+  });
 }

@@ -6,7 +6,10 @@ import { logger } from "./log.ts";
 
 export async function startWorkers(): Promise<void> {
   const log = logger();
-  const url = required("WAYMARK_DATABASE_URL", "the URL of the Postgres that keeps the runtime's state, such as postgresql://user:password@host/database");
+  const url = required(
+    "WAYMARK_DATABASE_URL",
+    "the URL of the Postgres that keeps the runtime's state, such as postgresql://user:password@host/database",
+  );
   const config = configFrom(process.env);
   const store = await openPostgres(url);
   const stop = new AbortController();

@@ -26,19 +26,27 @@ const looks: Record<Kind, { icon: string; colour: (text: string) => string; fill
   call: { icon: "ƒ", colour: ansis.white, fill: "#64748b" },
 };
 
-export async function visualize(module: string, only: string | undefined, options: { format: "text" | "svg" | "mermaid" | "json" }): Promise<void> {
+export async function visualize(
+  module: string,
+  only: string | undefined,
+  options: { format: "text" | "svg" | "mermaid" | "json" },
+): Promise<void> {
   if (!(await loadModule(module))) return;
   const declared = declaredWorkflows(module);
   const chosen = only === undefined ? declared : declared.filter(([name]) => name === only);
   if (chosen.length === 0) {
-    throw new WaymarkError("WM606", `${module} has no workflow named ${only}`, { hint: `It has ${declared.map(([name]) => name).join(", ")}.` });
+    throw new WaymarkError("WM606", `${module} has no workflow named ${only}`, {
+      hint: `It has ${declared.map(([name]) => name).join(", ")}.`,
+    });
   }
   const drawn = chosen.map(([name, workflow]) => {
     const { debug } = compileWorkflow(workflow).program;
     return { name, graph: debug.graph, debug };
   });
   if (options.format === "json") {
-    process.stdout.write(`${JSON.stringify(Object.fromEntries(drawn.map(({ name, graph }) => [name, graph])), null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify(Object.fromEntries(drawn.map(({ name, graph }) => [name, graph])), null, 2)}\n`,
+    );
     return;
   }
   const draw = { text: asText, svg: asSvg, mermaid: asMermaid }[options.format];
@@ -72,7 +80,9 @@ export function asText(name: string, graph: Graph, debug: Debug): string {
       rows.push({
         left: `${ansis.dim(branch)}${colour(icon)} ${label}`,
         plain: branch.length + 2 + label.length,
-        at: node.at ? `${path.relative(".", debug.sources[node.at.source]?.file.replace(/^file:\/\//, "") ?? "")}:${node.at.line}` : "",
+        at: node.at
+          ? `${path.relative(".", debug.sources[node.at.source]?.file.replace(/^file:\/\//, "") ?? "")}:${node.at.line}`
+          : "",
       });
       walk(node.id, `${guide}${last ? "   " : "│  "}`);
     });
@@ -153,7 +163,10 @@ function measure(graph: Graph, node: GraphNode): Box {
 function stack(boxes: readonly Box[], middle: number, top: number, parts: string[]): number {
   let y = top;
   boxes.forEach((box, index) => {
-    if (index > 0) parts.push(`<path class="s" d="M${middle} ${y - gap}V${y - 1}" fill="none" stroke-width="1.5" marker-end="url(#a)"/>`);
+    if (index > 0)
+      parts.push(
+        `<path class="s" d="M${middle} ${y - gap}V${y - 1}" fill="none" stroke-width="1.5" marker-end="url(#a)"/>`,
+      );
     draw(box, middle, y, parts);
     y += box.height + gap;
   });

@@ -17,7 +17,7 @@ import { codeFrame } from "./frame.ts";
 import { graphOf } from "./graph.ts";
 import { type CapturedValue, Linker } from "./link.ts";
 import { parseScript } from "./parse.ts";
-import { analyse, type FunctionScope } from "./scope.ts";
+import { analyse, emptyScope } from "./scope.ts";
 
 export interface Compiled {
   program: Program;
@@ -100,21 +100,6 @@ function entryOfClass(builder: Builder, linker: Linker): void {
   asm.emit("CALLA", fn, fn, object, input);
   asm.emit("RETURN", fn);
   close(f, null, { name: "run", length: 0, parameters: 0, flags: functionFlags.async | functionFlags.arrow, text: "" });
-}
-
-function emptyScope(): FunctionScope {
-  const fn = {
-    parent: null,
-    arrow: false,
-    derived: false,
-    anchor: 0,
-    specials: new Map(),
-    simple: true,
-    upvalues: [],
-  } as unknown as FunctionScope;
-  fn.scope = { parent: null, fn, variables: new Map(), functions: [], start: 0, unordered: false };
-  fn.body = fn.scope;
-  return fn;
 }
 
 export interface ScriptOptions {

@@ -15,7 +15,7 @@ import { type Diagnostic, type DiagnosticCode, diagnostic, type Parameters, refu
 import { type Builder, close, compileFunction, Frame, type Leaf, type Unit } from "./emit.ts";
 import { leaf as emitLeaf, propertyName } from "./express.ts";
 import type { ClassNode } from "./parse.ts";
-import { analyse, isFunction } from "./scope.ts";
+import { analyse, emptyScope, isFunction } from "./scope.ts";
 
 export interface CapturedValue {
   path: string;
@@ -304,13 +304,49 @@ export class Linker {
         });
         return { kind: "static", index };
       }
-      case "namespace":
-        unit.report("WM126", { name: label.at(-1) ?? "", what: found.what, path: spell(label) }, node);
-        return refused;
+      case "namespace": {
+        if (!isAssembled(found.value)) {
+          unit.report("WM126", { name: label.at(-1) ?? "", what: found.what, path: spell(label) }, node);
+          return refused;
+        }
+        const index = this.#static(found.value, (at) => {
+          this.#work.push(() => {
+            this.builder.statics[at] = { kind: "class", function: this.#object(unit, found.value, label, node) };
+          });
+          return { kind: "class", function: 0 };
+        });
+        return { kind: "static", index };
+      }
       case "refused":
         this.diagnostics.push(found.report(unit.place(node), unit.frame(node), label[0] ?? null));
         return refused;
     }
+  }
+
+  /** A function without arguments that builds a captured object or array whose members are not all data; frozen, like data. */
+  #object(unit: Unit, value: object, label: readonly string[], node: AnyNode): number {
+    const f = new Frame(this.builder, unit, emptyScope());
+    const { asm } = f;
+    const made = asm.take();
+    const list = Array.isArray(value);
+    asm.emit(list ? "ARRAY" : "OBJECT", made);
+    for (const key of Object.keys(value)) {
+      const mark = asm.mark;
+      const member = asm.take();
+      const held = (value as Record<string, unknown>)[key];
+      emitLeaf(f, this.#link(unit, held, [...label.slice(0, -1), `${label.at(-1)}.${key}`], node), node, member);
+      if (list) asm.emit("APPEND", made, member);
+      else asm.emit("DEFINE", made, f.k(key), member);
+      asm.release(mark);
+    }
+    const global = asm.take();
+    const freeze = asm.take();
+    asm.emit("GLOBAL", global, f.k("Object"));
+    asm.emit("GET", freeze, global, f.k("freeze"));
+    asm.emit("CALL", made, freeze, global, made, 1);
+    asm.emit("RETURN", made);
+    close(f, null, { name: "", length: 0, parameters: 0, flags: 0, text: "" });
+    return f.index;
   }
 
   /** A capture that cannot be read is reported where it is used. */
@@ -406,6 +442,21 @@ function isPlain(value: object): boolean {
     Array.isArray(value) ||
     (prototype !== null && Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty"))
   );
+}
+
+/** A plain object or dense array of plain members, without a way back to itself: what a program can put together again. */
+function isAssembled(value: object, above: readonly object[] = []): boolean {
+  if (!isPlain(value) || above.includes(value)) return false;
+  const keys = Reflect.ownKeys(value);
+  const list = Array.isArray(value);
+  if (list && keys.length !== value.length + 1) return false;
+  return keys.every((key) => {
+    if (list && key === "length") return true;
+    const property = Object.getOwnPropertyDescriptor(value, key)!;
+    if (typeof key === "symbol" || !("value" in property) || !property.enumerable) return false;
+    const held: unknown = property.value;
+    return typeof held !== "object" || held === null || !isPlain(held) || isAssembled(held, [...above, value]);
+  });
 }
 
 /** Data whose members are methods of the language, not names to follow. */

@@ -557,3 +557,19 @@ export function names(pattern: AnyNode): Identifier[] {
 function unlabel(node: AnyNode): AnyNode {
   return node.type === "LabeledStatement" ? unlabel(node.body) : node;
 }
+
+/** Scope of a function that is emitted without a text of its own. */
+export function emptyScope(): FunctionScope {
+  const fn = {
+    parent: null,
+    arrow: false,
+    derived: false,
+    anchor: 0,
+    specials: new Map(),
+    simple: true,
+    upvalues: [],
+  } as unknown as FunctionScope;
+  fn.scope = { parent: null, fn, variables: new Map(), functions: [], start: 0, unordered: false };
+  fn.body = fn.scope;
+  return fn;
+}

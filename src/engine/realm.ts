@@ -65,7 +65,7 @@ function builtScript(): Script {
   try {
     text = readFileSync(file, "utf8");
   } catch (cause) {
-    throw new WaymarkError("WM707", `The VM's script is missing: ${file}`, { hint: "Run `npm run build`.", cause });
+    throw new WaymarkError("WM447", `The VM's script is missing: ${file}`, { hint: "Run `npm run build`.", cause });
   }
   built = new Script(text, { filename: "waymark-vm.js" });
   return built;

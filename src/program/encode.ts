@@ -49,13 +49,13 @@ export function encodeProgram(program: Program): { body: Uint8Array; debug: Uint
   return { body: body.done(), debug: debug.done() };
 }
 
-/** Throws WaymarkError WM301 where the bytes are not a program of a format this build reads. */
+/** Throws WaymarkError WM411 where the bytes are not a program of a format this build reads. */
 export function decodeProgram(bytes: Uint8Array, debugBytes: Uint8Array | null): Program {
   const body = new Reader(bytes);
   const format = body.int();
   if (format < 1 || format > programFormat)
     throw new WaymarkError(
-      "WM301",
+      "WM411",
       `program is damaged or newer: format ${format}, this build reads up to ${programFormat}`,
     );
   const workflow = body.text();
@@ -268,7 +268,7 @@ function readGraph(from: Reader): Graph {
 }
 
 function damaged(): WaymarkError {
-  return new WaymarkError("WM301", "program is damaged", {
+  return new WaymarkError("WM411", "program is damaged", {
     hint: "Its row in the database was changed or cut short. Compile the workflow again.",
   });
 }

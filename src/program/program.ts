@@ -87,7 +87,21 @@ export interface Graph {
 
 export interface GraphNode {
   id: number;
-  kind: "start" | "end" | "action" | "sleep" | "child" | "durable" | "branch" | "loop" | "fanout" | "try" | "catch" | "finally" | "throw" | "call";
+  kind:
+    | "start"
+    | "end"
+    | "action"
+    | "sleep"
+    | "child"
+    | "durable"
+    | "branch"
+    | "loop"
+    | "fanout"
+    | "try"
+    | "catch"
+    | "finally"
+    | "throw"
+    | "call";
   label: string;
   /** Enclosing node (loop body, branch, try), or -1. */
   parent: number;

@@ -172,7 +172,7 @@ function drain(state: State): void {
     const job = jobs[state.jobHead] as Job;
     jobs[state.jobHead++] = undefined;
     if (vm.fuel-- <= 0)
-      throw new Fault("WM701", `The workflow ran ${limits.fuel} calls and loop turns without waiting for anything.`);
+      throw new Fault("WM441", `The workflow ran ${limits.fuel} calls and loop turns without waiting for anything.`);
     runJob(job);
     if (vm.fault !== null) throw vm.fault;
   }
@@ -242,7 +242,8 @@ function loose(promise: object): boolean {
   if (reactions === null) return false;
   for (let i = 0; i < reactions.length; i++) {
     const reaction = reactions[i]!;
-    const next = reaction.kind === "await" ? reaction.frame.promise : reaction.kind === "forward" ? reaction.promise : null;
+    const next =
+      reaction.kind === "await" ? reaction.frame.promise : reaction.kind === "forward" ? reaction.promise : null;
     if (next !== null && next !== undefined && loose(next)) return true;
   }
   return false;

@@ -126,7 +126,7 @@ export class Reader {
 }
 
 export function damaged(how: string): WaymarkError {
-  return new WaymarkError("WM711", `The snapshot is damaged: ${how}.`, {
+  return new WaymarkError("WM451", `The snapshot is damaged: ${how}.`, {
     hint: "The instance cannot go on from it. Restore the row from a backup.",
   });
 }

@@ -22,7 +22,7 @@ function emit(
 ): object {
   const state = running();
   if (state.effects.size >= limits.pendingEffects)
-    fault("WM704", `More than ${limits.pendingEffects} effects wait at once.`);
+    fault("WM444", `More than ${limits.pendingEffects} effects wait at once.`);
   const site = vm.top;
   const made: PendingEffect = {
     ...effect,
@@ -84,7 +84,7 @@ const nameOf = (filter: unknown): string | undefined => {
 /** Slots: reference index, start options (or null). The function itself is not callable; `run` and `start` are. */
 const workflowCall = define("effect.workflow", 0, (slots) => {
   const { name } = referenceAt(slots[0] as number) as { name: string };
-  throw new WaymarkError("WM305", `The workflow "${name}" was called as a function.`, {
+  throw new WaymarkError("WM461", `The workflow "${name}" was called as a function.`, {
     hint: `Use ${name}.run(...) to wait for its result, or ${name}.start(...) to go on.`,
   });
 });
@@ -102,7 +102,7 @@ const handleResult = define(
   0,
   (slots) => {
     throw new WaymarkError(
-      "WM306",
+      "WM462",
       `Waiting for the started instance "${String(slots[0])}" is not supported inside a workflow yet.`,
       {
         hint: "Use child.run(...), without awaiting it at once, where the result is needed.",
@@ -161,7 +161,7 @@ function joinEffect(call: unknown, policy: unknown): unknown {
   const { emitted } = running();
   const effect = promiseOf(call) === undefined ? undefined : find(emitted, call as object);
   if (effect === undefined || effect.kind !== "action") {
-    throw new WaymarkError("WM307", "runAction() needs the call of an action that has not been sent yet.", {
+    throw new WaymarkError("WM463", "runAction() needs the call of an action that has not been sent yet.", {
       hint: "Write `runAction(charge(order), policy)`, or give the policy with `charge.with(policy)(order)`.",
     });
   }
@@ -240,7 +240,7 @@ const nameProperty = (made: object): string => String(Object.getOwnPropertyDescr
 function refused(name: string): Callable {
   return {
     m(): unknown {
-      throw new WaymarkError("WM308", `\`${name}\` is for callers outside workflows.`, {
+      throw new WaymarkError("WM464", `\`${name}\` is for callers outside workflows.`, {
         hint: "Inside a workflow use run(...), start(...) and with(...).",
       });
     },

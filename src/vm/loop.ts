@@ -123,7 +123,7 @@ function nested(frame: Frame, mode: number, value: unknown): unknown {
   if (vm.fault !== null) throw vm.fault;
   const below = vm.top;
   if (vm.nesting >= limits.nesting)
-    fault("WM702", `More than ${limits.nesting} calls from built-in functions into the workflow are open at once.`);
+    fault("WM442", `More than ${limits.nesting} calls from built-in functions into the workflow are open at once.`);
   vm.nesting++;
   frame.below = below;
   frame.depth = below === null ? 1 : below.depth + 1;
@@ -142,7 +142,7 @@ export function fault(code: string, message: string): never {
 }
 
 const outOfFuel = (): never =>
-  fault("WM701", `The workflow ran ${limits.fuel} calls and loop turns without waiting for anything.`);
+  fault("WM441", `The workflow ran ${limits.fuel} calls and loop turns without waiting for anything.`);
 
 function notCallable(frame: Frame, pc: number, value: unknown, what: string): TypeError {
   return new TypeError(`${calleeText(frame, pc) ?? describe(value)} is not ${what}`);
@@ -831,7 +831,7 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
               const target = inner.code;
               if (target.classConstructor)
                 throw new TypeError(`Class constructor ${target.name} cannot be invoked without 'new'`);
-              if (frame.depth >= limits.depth) fault("WM703", `More than ${limits.depth} calls are open at once.`);
+              if (frame.depth >= limits.depth) fault("WM443", `More than ${limits.depth} calls are open at once.`);
               const called = openFrame(inner, callee as Callable);
               const into = called.regs;
               const passed = Math.min(count, target.parameters);
@@ -873,7 +873,7 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
                 const next = generator.frame as Frame;
                 next.parent = frame;
                 next.depth = frame.depth + 1;
-                if (next.depth > limits.depth) fault("WM703", `More than ${limits.depth} calls are open at once.`);
+                if (next.depth > limits.depth) fault("WM443", `More than ${limits.depth} calls are open at once.`);
                 generator.status = "running";
                 frame = next;
                 regs = frame.regs;
@@ -1112,7 +1112,7 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
                 const called = generator.frame as Frame;
                 called.parent = frame;
                 called.depth = frame.depth + 1;
-                if (called.depth > limits.depth) fault("WM703", `More than ${limits.depth} calls are open at once.`);
+                if (called.depth > limits.depth) fault("WM443", `More than ${limits.depth} calls are open at once.`);
                 generator.status = "running";
                 frame = called;
                 regs = frame.regs;
@@ -1245,7 +1245,7 @@ function execute(start: Frame, startMode: number, startValue: unknown): unknown 
       }
       // How deep the host's stack is differs between machines: never something a workflow may catch.
       if (isOverflow(thrown)) vm.faultAt ??= frame;
-      if (isOverflow(thrown)) fault("WM702", "The workflow's calls through built-in functions are nested too deeply.");
+      if (isOverflow(thrown)) fault("WM442", "The workflow's calls through built-in functions are nested too deeply.");
       addTrace(thrown, frame);
 
       // -- unwind: the innermost handler around pc, frame by frame
@@ -1302,7 +1302,7 @@ function openCall(
   const target = inner.code;
   if (target.classConstructor && !constructs)
     throw new TypeError(`Class constructor ${target.name} cannot be invoked without 'new'`);
-  if (parent.depth >= limits.depth) fault("WM703", `More than ${limits.depth} calls are open at once.`);
+  if (parent.depth >= limits.depth) fault("WM443", `More than ${limits.depth} calls are open at once.`);
   const called = openFrame(inner, callee);
   const count = Math.min(args.length, target.parameters);
   for (let i = 0; i < count; i++) called.regs[i] = args[i];

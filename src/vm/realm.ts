@@ -64,12 +64,12 @@ const copied = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);
 
 const programAt = (handle: number): Loaded => {
   const found = programs.get(handle);
-  if (found === undefined) throw new WaymarkError("WM705", `There is no loaded program ${handle}.`);
+  if (found === undefined) throw new WaymarkError("WM445", `There is no loaded program ${handle}.`);
   return found;
 };
 const stateAt = (handle: number): State => {
   const found = states.get(handle);
-  if (found === undefined) throw new WaymarkError("WM705", `There is no state ${handle}.`);
+  if (found === undefined) throw new WaymarkError("WM445", `There is no state ${handle}.`);
   return found;
 };
 
@@ -78,7 +78,7 @@ export const load = (body: Uint8Array, debug: Uint8Array | null): Answer<number>
     const program = decodeProgram(copied(body), debug === null ? null : copied(debug));
     const fault = verifyProgram(program);
     if (fault !== null)
-      throw new WaymarkError("WM302", `The program does not verify: ${fault}`, {
+      throw new WaymarkError("WM411", `The program does not verify: ${fault}`, {
         hint: "Its row was damaged or changed by hand. Restore it from a backup.",
       });
     programs.set(nextHandle, new Loaded(program));
@@ -146,7 +146,7 @@ function eventOf(
     case "cancel":
       return { kind, at, reason: one };
     default:
-      throw new WaymarkError("WM706", `The VM knows no event "${kind}".`);
+      throw new WaymarkError("WM446", `The VM knows no event "${kind}".`);
   }
 }
 

@@ -293,7 +293,7 @@ function kindOf(object: object): number {
 }
 
 const refused = (what: string, hint = "Do not keep it across an await."): WaymarkError =>
-  new WaymarkError("WM710", `The workflow waits while it holds ${what}, which cannot be stored.`, { hint });
+  new WaymarkError("WM450", `The workflow waits while it holds ${what}, which cannot be stored.`, { hint });
 
 // -- encoding
 
@@ -469,7 +469,7 @@ class Encoder {
     for (let i = 0; i < this.queue.length; i++) {
       if (this.kinds[i] !== tag.symbol) this.contents(this.queue[i]!, this.kinds[i]!);
       if (this.out.length > limits.snapshotBytes)
-        throw new WaymarkError("WM708", `The state of the instance is larger than ${limits.snapshotBytes} bytes.`, {
+        throw new WaymarkError("WM448", `The state of the instance is larger than ${limits.snapshotBytes} bytes.`, {
           hint: "Keep large values in your own store and pass their keys.",
         });
     }
@@ -806,7 +806,7 @@ const dataTable = (loaded: Loaded): Map<object, [number, number]> => dataWalk(lo
 
 export function encodeState(state: State): Uint8Array {
   if (state.ended || !state.started)
-    throw new WaymarkError("WM709", "Only an instance that is waiting has a snapshot.");
+    throw new WaymarkError("WM449", "Only an instance that is waiting has a snapshot.");
   const encoder = new Encoder(state.loaded);
   const { out } = encoder;
   out.byte(snapshotFormat);
@@ -874,7 +874,7 @@ function intrinsicNamed(name: string): object {
   const found = byName.get(name);
   if (found === undefined)
     throw new WaymarkError(
-      "WM712",
+      "WM452",
       `The snapshot needs the built-in ${name}, which this version of Node does not have.`,
     );
   return found;
@@ -1299,7 +1299,7 @@ function decode(decoder: Decoder): State {
   const { input } = decoder;
   const format = input.byte();
   if (format !== snapshotFormat)
-    throw new WaymarkError("WM713", `The snapshot has format ${format}; this build reads ${snapshotFormat}.`);
+    throw new WaymarkError("WM453", `The snapshot has format ${format}; this build reads ${snapshotFormat}.`);
   const state = new State(loaded);
   state.started = true;
   state.cancelling = (input.byte() & 1) !== 0;

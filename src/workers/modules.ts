@@ -14,7 +14,7 @@ export interface UserModule {
   specifier: string;
 }
 
-/** Paths relative to `cwd`, absolute paths, file URLs, or package specifiers. Throws WM511 for a file that is not there. */
+/** Paths relative to `cwd`, absolute paths, file URLs, or package specifiers. Throws WM711 for a file that is not there. */
 export function resolveModules(names: readonly string[], cwd: string): UserModule[] {
   return names.map((name) => ({ name, specifier: resolveModule(name.trim(), cwd) }));
 }
@@ -31,7 +31,7 @@ function resolveModule(name: string, cwd: string): string {
     if (path.extname(name) !== "") return existing(local, name);
     // A package with an "import" condition only is invisible to require: the worker's own import() decides.
     if ((error as NodeJS.ErrnoException).code === "ERR_PACKAGE_PATH_NOT_EXPORTED") return name;
-    throw new WaymarkError("WM511", `The user module "${name}" is neither a file nor an installed package.`, {
+    throw new WaymarkError("WM711", `The user module "${name}" is neither a file nor an installed package.`, {
       hint: `Looked for the file ${local} and for a package of that name from ${cwd}. Check WAYMARK_USER_MODULE.`,
       cause: error,
     });
@@ -40,7 +40,7 @@ function resolveModule(name: string, cwd: string): string {
 
 function existing(file: string, name: string): string {
   if (existsSync(file)) return pathToFileURL(file).href;
-  throw new WaymarkError("WM511", `The user module "${name}" was not found.`, {
+  throw new WaymarkError("WM711", `The user module "${name}" was not found.`, {
     hint: `Looked for ${file}. Paths in WAYMARK_USER_MODULE are relative to the folder the host is started in.`,
   });
 }
@@ -64,7 +64,7 @@ function loaderFor(files: readonly string[], inherited: readonly string[], cwd: 
   }
   if (strips && !jsx) return [];
   const file = files.find((each) => (jsx ? each.endsWith(".tsx") : /\.[mc]?tsx?$/.test(each)));
-  throw new WaymarkError("WM512", `Node ${process.versions.node} cannot load ${file}: it is TypeScript.`, {
+  throw new WaymarkError("WM712", `Node ${process.versions.node} cannot load ${file}: it is TypeScript.`, {
     hint: "Install tsx in your project (npm install --save-dev tsx), start the host with a loader such as node --import tsx, or use Node 22.18 or later, which reads TypeScript itself (not .tsx).",
   });
 }

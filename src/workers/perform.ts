@@ -59,7 +59,7 @@ export function contextOf(task: Task, abort: Signalled): ActionContext {
 function argumentsOf(task: Task): unknown[] {
   const args = decodeValue(task.args);
   if (Array.isArray(args)) return args;
-  throw new WaymarkError("WM510", `The arguments of action "${task.action}" are not an array.`, {
+  throw new WaymarkError("WM710", `The arguments of action "${task.action}" are not an array.`, {
     hint: "They were written by something that is not waymark, or by a version this worker cannot read.",
   });
 }
@@ -81,4 +81,4 @@ function isRetryable(thrown: unknown): boolean {
   return !(thrown instanceof WaymarkError && unretryable.has(thrown.code));
 }
 
-const unretryable = new Set(["WM401", "WM402", "WM403", "WM502", "WM503", "WM510"]);
+const unretryable = new Set(["WM401", "WM402", "WM403", "WM702", "WM703", "WM710"]);

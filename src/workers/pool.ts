@@ -54,7 +54,7 @@ export interface ProcessPool extends ActionPool {
 const defaultAddress = "127.0.0.1:24118";
 
 /**
- * Start workers; resolves when each of them is ready or has failed. Throws WM511 to WM516, with nothing left running,
+ * Start workers; resolves when each of them is ready or has failed. Throws WM711 to WM716, with nothing left running,
  * if none could start.
  */
 export async function processPool(options: ProcessPoolOptions): Promise<ProcessPool> {
@@ -76,7 +76,7 @@ export async function processPool(options: ProcessPoolOptions): Promise<ProcessP
 
 function atLeastOne(option: string, value: number): void {
   if (Number.isInteger(value) && value >= 1) return;
-  throw new WaymarkError("WM516", `processPool: ${option} is ${value}, not a whole number from 1.`, {
+  throw new WaymarkError("WM716", `processPool: ${option} is ${value}, not a whole number from 1.`, {
     hint: "WAYMARK_WORKER_COUNT and WAYMARK_CONCURRENT_PER_WORKER set the number of workers and of attempts in each.",
   });
 }
@@ -381,7 +381,7 @@ class Pool implements ProcessPool {
       ready: (hello, link) => this.#ready(member, hello, link),
       failed: ({ module, error }) => {
         const message = module === "" ? error : `The user module "${module}" could not be loaded:\n${error}`;
-        member.started(new WaymarkError("WM514", message));
+        member.started(new WaymarkError("WM714", message));
       },
       outcomes: (outcomes) => this.#outcomes(member, outcomes),
       bye: () => this.#bye(member),
@@ -493,7 +493,7 @@ class Pool implements ProcessPool {
 
   #failedToStart(member: Member, how: string, gone: Gone): void {
     const said = gone.said === "" ? "" : `\n${gone.said}`;
-    const failure = new WaymarkError("WM515", `A worker process ${how} before it was ready.${said}`, {
+    const failure = new WaymarkError("WM715", `A worker process ${how} before it was ready.${said}`, {
       hint: `It was started as: ${this.#command.join(" ")}`,
     });
     member.started(failure);

@@ -62,7 +62,7 @@ type Stream = ServerDuplexStream<FromWorker, FromHost>;
 
 const introductionMs = 10_000;
 
-/** Listen at `address`. Throws WM513 if it cannot be had. */
+/** Listen at `address`. Throws WM713 if it cannot be had. */
 export async function serveWorkers(address: string, pace: Pace): Promise<WorkerServer> {
   const expected = new Map<string, Expected>();
   const server = new Server(channelOptions);
@@ -89,7 +89,7 @@ async function bind(server: Server, address: string): Promise<number> {
   } catch (error) {
     server.forceShutdown();
     const why = error instanceof Error ? error.message : String(error);
-    throw new WaymarkError("WM513", `The worker protocol cannot listen at ${address}: ${why}`, {
+    throw new WaymarkError("WM713", `The worker protocol cannot listen at ${address}: ${why}`, {
       hint: "Set WAYMARK_WORKER_GRPC_ADDR to a free host:port, or leave it unset to take any free port.",
       cause: error,
     });

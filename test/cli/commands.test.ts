@@ -18,8 +18,13 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 async function run(file: string, args: string[], env: Record<string, string> = {}) {
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WAYMARK_") && name !== "VITEST"));
-  const child = spawn(process.execPath, [path.join(root, "dist/cli", file), ...args], { cwd: root, env: { ...clean, NO_COLOR: "1", ...env } });
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("WAYMARK_") && name !== "VITEST"),
+  );
+  const child = spawn(process.execPath, [path.join(root, "dist/cli", file), ...args], {
+    cwd: root,
+    env: { ...clean, NO_COLOR: "1", ...env },
+  });
   let out = "";
   let err = "";
   child.stdout.on("data", (chunk) => (out += chunk));
@@ -39,7 +44,10 @@ describe("start-workers refuses clearly", () => {
   });
 
   test("a database that cannot be reached", async () => {
-    const { code, err } = await run("start-workers.js", [], { ...user, WAYMARK_DATABASE_URL: "postgresql://u:secret@127.0.0.1:1/app" });
+    const { code, err } = await run("start-workers.js", [], {
+      ...user,
+      WAYMARK_DATABASE_URL: "postgresql://u:secret@127.0.0.1:1/app",
+    });
     expect(code).toBe(1);
     expect(err).toMatch(/WM5\d\d .*127\.0\.0\.1:1/);
     expect(err).not.toContain("secret");
@@ -60,7 +68,10 @@ describe("start-workers refuses clearly", () => {
 
   test("a user module that does not exist", async () => {
     await using database = await freshDatabase();
-    const { code, err } = await run("start-workers.js", [], { WAYMARK_DATABASE_URL: database.url, WAYMARK_USER_MODULE: "./nowhere.mjs" });
+    const { code, err } = await run("start-workers.js", [], {
+      WAYMARK_DATABASE_URL: database.url,
+      WAYMARK_USER_MODULE: "./nowhere.mjs",
+    });
     expect(code).toBe(1);
     expect(err).toMatch(/nowhere\.mjs/);
   });
@@ -69,14 +80,21 @@ describe("start-workers refuses clearly", () => {
     await using database = await freshDatabase();
     const module = path.join(scratch, "throws.mjs");
     await writeFile(module, 'throw new Error("no such table: settings");\n');
-    const { code, err } = await run("start-workers.js", [], { WAYMARK_DATABASE_URL: database.url, WAYMARK_USER_MODULE: module });
+    const { code, err } = await run("start-workers.js", [], {
+      WAYMARK_DATABASE_URL: database.url,
+      WAYMARK_USER_MODULE: module,
+    });
     expect(code).toBe(1);
     expect(err).toMatch(/throws\.mjs/);
     expect(err).toMatch(/no such table: settings/);
   });
 
   test("a number that is none", async () => {
-    const { code, err } = await run("start-workers.js", [], { ...user, WAYMARK_DATABASE_URL: "postgresql://127.0.0.1:1/x", WAYMARK_WORKER_COUNT: "many" });
+    const { code, err } = await run("start-workers.js", [], {
+      ...user,
+      WAYMARK_DATABASE_URL: "postgresql://127.0.0.1:1/x",
+      WAYMARK_WORKER_COUNT: "many",
+    });
     expect(code).toBe(1);
     expect(err).toMatch(/WAYMARK_WORKER_COUNT.*many/);
   });
@@ -146,9 +164,13 @@ describe("visualize", () => {
   });
 
   test("as Mermaid, SVG and JSON", async () => {
-    expect((await run("main.js", ["visualize", demo, "welcomeEmails", "--format", "mermaid"])).out).toMatch(/flowchart TD/);
+    expect((await run("main.js", ["visualize", demo, "welcomeEmails", "--format", "mermaid"])).out).toMatch(
+      /flowchart TD/,
+    );
     expect((await run("main.js", ["visualize", demo, "--format", "svg"])).out).toMatch(/^<svg [\s\S]*<\/svg>/);
-    expect(JSON.parse((await run("main.js", ["visualize", demo, "--format", "json"])).out)).toHaveProperty("welcomeEmails.nodes");
+    expect(JSON.parse((await run("main.js", ["visualize", demo, "--format", "json"])).out)).toHaveProperty(
+      "welcomeEmails.nodes",
+    );
   });
 
   test("names the workflows when the one asked for is not there", async () => {

@@ -25,8 +25,15 @@ beforeAll(async () => {
   await symlink(root, path.join(project, "node_modules", "waymark"));
   await writeFile(path.join(project, "package.json"), '{ "type": "module" }');
   await writeFile(path.join(project, "workflows.js"), workflows("hello"));
-  await writeFile(path.join(project, "client.js"), 'import { hello } from "./workflows.js";\nconsole.log(await hello.run(process.argv[2]));\n');
-  server = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), "dev", "workflows.js"], { cwd: project, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+  await writeFile(
+    path.join(project, "client.js"),
+    'import { hello } from "./workflows.js";\nconsole.log(await hello.run(process.argv[2]));\n',
+  );
+  server = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), "dev", "workflows.js"], {
+    cwd: project,
+    env: environment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   for (const stream of [server.stdout!, server.stderr!]) {
     stream.on("data", (chunk) => {
       log += chunk;
@@ -54,7 +61,11 @@ test("a client finds it, a change reloads it, Ctrl-C stops everything", { timeou
   await says(/host ready/);
   expect(await client("grace")).toBe("good morning grace!");
 
-  const second = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), "dev", "workflows.js"], { cwd: project, env: environment(), stdio: ["ignore", "ignore", "pipe"] });
+  const second = spawn(process.execPath, [path.join(root, "dist/cli/main.js"), "dev", "workflows.js"], {
+    cwd: project,
+    env: environment(),
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let refusal = "";
   second.stderr!.on("data", (chunk) => (refusal += chunk));
   expect((await once(second, "exit"))[0]).toBe(1);
@@ -87,6 +98,8 @@ async function client(name: string): Promise<string> {
 }
 
 function environment(): NodeJS.ProcessEnv {
-  const clean = Object.entries(process.env).filter(([name]) => !name.startsWith("WAYMARK_") && name !== "VITEST" && !name.startsWith("VITEST_"));
+  const clean = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("WAYMARK_") && name !== "VITEST" && !name.startsWith("VITEST_"),
+  );
   return { ...Object.fromEntries(clean), NO_COLOR: "1" };
 }

@@ -390,7 +390,7 @@ describe("what goes wrong", () => {
     await rig.start("bad");
     await rig.start("act");
     await rig.settle();
-    expect(await rig.result("bad")).toMatchObject({ status: "quarantined", reason: "WM701 too many calls" });
+    expect(await rig.result("bad")).toMatchObject({ status: "quarantined", reason: "WM441 too many calls" });
     pool.done(pool.only, 1);
     await rig.settle();
     expect(await rig.result("act")).toMatchObject({ status: "completed" });

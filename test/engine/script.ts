@@ -97,7 +97,7 @@ function step(state: State, event: VmEvent): Activation {
     const result = event.kind === "start" ? state.run!.next() : state.run!.next(event);
     if (result.done) return finish(state, out, "completed", result.value);
     for (const ask of result.value) {
-      if ("fatal" in ask) return { ...out, fatal: { code: "WM701", message: ask.fatal } };
+      if ("fatal" in ask) return { ...out, fatal: { code: "WM441", message: ask.fatal } };
       if ("log" in ask) out.logs.push({ level: "info", text: ask.log });
       else {
         const effect = effectOf(ask, state.next++, state.now);

@@ -49,7 +49,7 @@ test("every single changed byte is refused or still a program that verifies", ()
       try {
         if (verifyProgram(decodeProgram(bytes, null)) !== null) refused++;
       } catch (error) {
-        expect((error as { code: string }).code).toBe("WM301");
+        expect((error as { code: string }).code).toBe("WM411");
         refused++;
       }
     }

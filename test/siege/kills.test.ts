@@ -13,8 +13,8 @@ import { freshDatabase, type TestDatabase } from "../setup/database.ts";
 import { batch } from "./workflows.mjs";
 
 const root = path.join(import.meta.dirname, "..", "..");
-const kills = Number(process.env["WAYMARK_SIEGE_KILLS"] ?? 100);
-const seed = Number(process.env["WAYMARK_SIEGE_SEED"] ?? Date.now() % 1_000_000);
+const kills = Number(process.env.WAYMARK_SIEGE_KILLS ?? 100);
+const seed = Number(process.env.WAYMARK_SIEGE_SEED ?? Date.now() % 1_000_000);
 const width = 12;
 const hosts = new Map<number, { child: ChildProcess; ready: Promise<void>; log: string[] }>();
 let database: TestDatabase;
@@ -26,14 +26,18 @@ beforeAll(async () => {
   await db.query(`create schema siege;
     create table siege.attempt (key text, address text, attempt int, pid int);
     create table siege.sent (key text primary key, address text)`);
-  process.env["WAYMARK_DATABASE_URL"] = database.url;
+  process.env.WAYMARK_DATABASE_URL = database.url;
 });
 
 afterAll(async () => {
   for (const { child } of hosts.values()) child.kill("SIGTERM");
-  await Promise.all([...hosts.values()].map(({ child }) => (child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined)));
+  await Promise.all(
+    [...hosts.values()].map(({ child }) =>
+      child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined,
+    ),
+  );
   await shutdown();
-  delete process.env["WAYMARK_DATABASE_URL"];
+  delete process.env.WAYMARK_DATABASE_URL;
   await db.end();
   await database.drop();
 });
@@ -77,9 +81,13 @@ test(`${kills} kills at random moments lose nothing (seed ${seed})`, { timeout: 
     ...[0, 1, 2].map((step) => `chain-${name}-${step}`),
   ]);
   const sent = await db.query("select address, count(*)::int as times from siege.sent group by address");
-  expect(new Map(sent.rows.map((row) => [row.address, row.times]))).toEqual(new Map(expected.map((address) => [address, 1])));
+  expect(new Map(sent.rows.map((row) => [row.address, row.times]))).toEqual(
+    new Map(expected.map((address) => [address, 1])),
+  );
 
-  const twice = await db.query("select instance, effect, count(*) from waymark.journal where kind in (2, 3, 5) group by 1, 2 having count(*) > 1");
+  const twice = await db.query(
+    "select instance, effect, count(*) from waymark.journal where kind in (2, 3, 5) group by 1, 2 having count(*) > 1",
+  );
   expect(twice.rows).toEqual([]);
   const left = await db.query("select * from waymark.queue");
   expect(left.rows).toEqual([]);
@@ -120,7 +128,13 @@ function childrenOf(pid: number): number[] {
     .filter((name) => /^\d+$/.test(name))
     .filter((name) => {
       try {
-        return Number(readFileSync(`/proc/${name}/stat`, "utf8").replace(/^.*\) /s, "").split(" ")[1]) === pid;
+        return (
+          Number(
+            readFileSync(`/proc/${name}/stat`, "utf8")
+              .replace(/^.*\) /s, "")
+              .split(" ")[1],
+          ) === pid
+        );
       } catch {
         return false; // ended while we looked
       }

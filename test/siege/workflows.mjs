@@ -15,10 +15,18 @@ export const send = action(
   { deps: { ledger }, retry: { attempts: 5 }, backoff: { kind: "constant", baseDelay: "50ms" }, timeout: "20s" },
   async (address, { ledger }) => {
     const { attempt, idempotencyKey } = actionContext();
-    await ledger.query("insert into siege.attempt (key, address, attempt, pid) values ($1, $2, $3, $4)", [idempotencyKey, address, attempt, process.pid]);
+    await ledger.query("insert into siege.attempt (key, address, attempt, pid) values ($1, $2, $3, $4)", [
+      idempotencyKey,
+      address,
+      attempt,
+      process.pid,
+    ]);
     await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 25));
     if (address.includes("busy") && attempt === 1) throw new Error(`busy: ${address}`);
-    await ledger.query("insert into siege.sent (key, address) values ($1, $2) on conflict do nothing", [idempotencyKey, address]);
+    await ledger.query("insert into siege.sent (key, address) values ($1, $2) on conflict do nothing", [
+      idempotencyKey,
+      address,
+    ]);
     return idempotencyKey;
   },
 );

@@ -18,7 +18,7 @@ test("endless recursion is fatal and names the line", async () => {
     "function f() { return 1 + f(); }\nasync function main() { try { f(); } catch (e) { return 'caught'; } }",
   );
   expect(first.outcome).toBe(null);
-  expect(first.fatal?.code).toBe("WM703");
+  expect(first.fatal?.code).toBe("WM443");
   expect(first.fatal?.message).toContain("/src/test.ts:1:");
 });
 
@@ -26,7 +26,7 @@ test("recursion through a built-in is fatal before the host's stack ends", async
   const { first } = await begin(
     "const f = (n) => [n].map(f);\nasync function main() { try { f(1); } catch (e) { return 'caught'; } }",
   );
-  expect(first.fatal?.code).toBe("WM702");
+  expect(first.fatal?.code).toBe("WM442");
 });
 
 test("a workflow that waits for nothing fails and says where", async () => {
@@ -87,7 +87,7 @@ test("with() and runAction() give a policy; a policy for what has left is refuse
   const { outcome } = await durable(
     "async function main() { const p = echo(1); await p; try { await runAction(p, {}); } catch (e) { return e.code; } }",
   );
-  expect(outcome).toEqual({ value: "WM307" });
+  expect(outcome).toEqual({ value: "WM463" });
 });
 
 test("sleep, now, random and uuid come from the instance's own time and seed", async () => {
@@ -148,5 +148,5 @@ test("an error's stack names the user's lines and nothing of the host", async ()
 
 test("an endless loop runs out of fuel", { timeout: 60_000 }, async () => {
   const { first } = await begin("async function main() { try { for (;;) {} } catch { return 1; } }");
-  expect(first.fatal?.code).toBe("WM701");
+  expect(first.fatal?.code).toBe("WM441");
 });

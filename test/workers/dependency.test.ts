@@ -179,29 +179,29 @@ describe("the life of a worker-scoped dependency", () => {
 
   it("has no action context: it outlives every action", async () => {
     const nosy = dependency({ scope: "worker" }, () => actionContext().attempt);
-    await expect(call({ nosy }, () => 1)).rejects.toMatchObject({ code: "WM501" });
+    await expect(call({ nosy }, () => 1)).rejects.toMatchObject({ code: "WM701" });
   });
 });
 
 describe("what is refused", () => {
   it("a value in place of a provider, by name", async () => {
-    await expect(call({ db: 5 as never }, () => 1)).rejects.toMatchObject({ code: "WM502", message: /"db"/ });
+    await expect(call({ db: 5 as never }, () => 1)).rejects.toMatchObject({ code: "WM702", message: /"db"/ });
     expect(() => dependency({ deps: { db: {} as never } }, () => 1)).toThrow(/"db" is an object/);
   });
 
   it("a generator that yields nothing, or twice", async () => {
-    await expect(call({ x: function* () {} }, () => 1)).rejects.toMatchObject({ code: "WM503" });
+    await expect(call({ x: function* () {} }, () => 1)).rejects.toMatchObject({ code: "WM703" });
     const twice = function* () {
       yield 1;
       yield 2;
     };
-    await expect(call({ x: twice }, () => 1)).rejects.toMatchObject({ code: "WM503", message: /more than once/ });
+    await expect(call({ x: twice }, () => 1)).rejects.toMatchObject({ code: "WM703", message: /more than once/ });
   });
 
   it("a shared disposable handed out by a call-scoped provider", async () => {
     const pool = { [Symbol.dispose]() {} };
     await call({ pool: () => pool }, () => 1);
-    await expect(call({ pool: () => pool }, () => 1)).rejects.toMatchObject({ code: "WM503", hint: /scope: "worker"/ });
+    await expect(call({ pool: () => pool }, () => 1)).rejects.toMatchObject({ code: "WM703", hint: /scope: "worker"/ });
   });
 
   it("a cycle made by an override", async () => {
@@ -210,12 +210,12 @@ describe("what is refused", () => {
       db,
       dependency({ deps: { db } }, ({ db }) => db),
     );
-    await expect(call({ db }, () => 1)).rejects.toMatchObject({ code: "WM502", message: /needs itself/ });
+    await expect(call({ db }, () => 1)).rejects.toMatchObject({ code: "WM702", message: /needs itself/ });
     restore();
   });
 
   it("actionContext() where no action runs", () => {
-    expect(() => actionContext()).toThrow(expect.objectContaining({ code: "WM501" }));
+    expect(() => actionContext()).toThrow(expect.objectContaining({ code: "WM701" }));
   });
 });
 

@@ -267,14 +267,14 @@ describe("closing", () => {
 
 describe("what cannot start", () => {
   it("a module that is not there", async () => {
-    await expect(open({ modules: ["./nowhere.ts"] })).rejects.toMatchObject({ code: "WM511", message: /nowhere\.ts/ });
-    await expect(open({ modules: ["no-such-package"] })).rejects.toMatchObject({ code: "WM511" });
+    await expect(open({ modules: ["./nowhere.ts"] })).rejects.toMatchObject({ code: "WM711", message: /nowhere\.ts/ });
+    await expect(open({ modules: ["no-such-package"] })).rejects.toMatchObject({ code: "WM711" });
     expect(events.entries).toEqual([]);
   });
 
   it("a module that throws: its error whole and once, nothing left running", async () => {
     const failure = await open({ count: 2, modules: [fixture("broken.ts")] }).catch((error: Error) => error);
-    expect(failure).toMatchObject({ code: "WM514" });
+    expect(failure).toMatchObject({ code: "WM714" });
     const { message } = failure as Error;
     expect(message).toContain("broken.ts");
     expect(message).toContain("TypeError: the configuration has no region");
@@ -287,17 +287,17 @@ describe("what cannot start", () => {
     const syntax = path.join(await mkdtemp(path.join(os.tmpdir(), "waymark-")), "syntax.mjs");
     await writeFile(syntax, "export const x = ;\n"); // as a fixture no formatter would leave it alone
     await expect(open({ modules: [syntax] })).rejects.toMatchObject({
-      code: "WM514",
+      code: "WM714",
       message: expect.stringMatching(/syntax\.mjs:\d[\s\S]*Unexpected/),
     });
     await rm(path.dirname(syntax), { recursive: true });
   });
 
   it("a command that is not there, or that does not attach", async () => {
-    await expect(open({ command: ["/no/such/program"] })).rejects.toMatchObject({ code: "WM515", message: /ENOENT/ });
+    await expect(open({ command: ["/no/such/program"] })).rejects.toMatchObject({ code: "WM715", message: /ENOENT/ });
     const silent = [process.execPath, "-e", "console.error('what am I?'); process.exit(3)"];
     await expect(open({ command: silent })).rejects.toMatchObject({
-      code: "WM515",
+      code: "WM715",
       message: expect.stringMatching(/exited with code 3.*what am I\?/s),
     });
     const idle = [process.execPath, "-e", "setInterval(() => {}, 1000)"];
@@ -306,13 +306,13 @@ describe("what cannot start", () => {
 
   it("an address that is taken, if it was asked for; else a free port is used", async () => {
     const pool = await open();
-    await expect(open({ address: pool.address })).rejects.toMatchObject({ code: "WM513", message: /EADDRINUSE/ });
+    await expect(open({ address: pool.address })).rejects.toMatchObject({ code: "WM713", message: /EADDRINUSE/ });
     const [first, second] = [await open({ address: undefined }), await open({ address: undefined })];
     expect(first.address).not.toBe(second.address);
     expect(log.entries.join("\n")).toContain("is taken");
   });
 
   it("no workers at all", async () => {
-    await expect(open({ count: 0 })).rejects.toMatchObject({ code: "WM516" });
+    await expect(open({ count: 0 })).rejects.toMatchObject({ code: "WM716" });
   });
 });

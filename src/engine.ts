@@ -12,7 +12,7 @@ export { migrationSql, openPostgres, type PostgresOptions } from "./store/postgr
 export type { Store } from "./store/store.ts";
 export type { Machine } from "./vm/machine.ts";
 export { type InlineOptions, inlinePool } from "./workers/inline.ts";
-export { resolveModules, type UserModule, workerArguments } from "./workers/modules.ts";
+export { located, resolveModules, type UserModule, workerArguments } from "./workers/modules.ts";
 export { type ProcessPool, type ProcessPoolOptions, processPool, type WorkerEvent } from "./workers/pool.ts";
 
 import { workerArguments } from "./workers/modules.ts";

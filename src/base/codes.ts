@@ -39,7 +39,7 @@ export const codes: Readonly<Record<string, CodeRow>> = {
   WM307: { title: "The client was shut down while it waited", help: "The instance is safe and goes on by itself." },
   WM308: {
     title: "The instance is in quarantine",
-    help: "The message has the reason. Correct it, then resume the instance.",
+    help: "The message has the reason. The instance is kept as it is; correct the cause and start it again under another id.",
   },
   WM309: {
     title: "The journal has an event this client does not know",
@@ -182,7 +182,10 @@ export const codes: Readonly<Record<string, CodeRow>> = {
     title: "A dependency's provider does not keep the rules",
     help: "A generator yields once; what is disposed of after each call is made anew for each.",
   },
-  WM704: { title: "A dependency's cleanup failed", help: "The action's outcome stands. Correct the cleanup." },
+  WM704: {
+    title: "Further cleanups of dependencies failed",
+    help: "A warning: the first failure is the attempt's error, these came after it. Correct the cleanup.",
+  },
   WM710: {
     title: "An action's arguments are not an array",
     help: "They were written by something else, or by a newer version.",

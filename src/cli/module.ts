@@ -5,7 +5,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { WaymarkError } from "../base/failure.ts";
-import { loaderFor } from "../engine.ts";
+import { loaderFor, located } from "../engine.ts";
 import { registeredWorkflows } from "../index.ts";
 
 /** True once the module is loaded here; false when the command ran in another process instead and has set the exit code. */
@@ -29,8 +29,7 @@ export async function loadModule(module: string): Promise<boolean> {
           hint: `Looked for ${file}. Give a path from here, with its extension.`,
         })
       : new WaymarkError("WM603", `${module} failed while it was loading`, {
-          cause: error,
-          hint: error instanceof Error ? (error.stack ?? "") : "",
+          hint: located(error, pathToFileURL(file).href),
         });
   }
   return true;

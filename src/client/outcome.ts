@@ -22,7 +22,7 @@ export function unwrap(row: ResultRow, classes: ErrorClasses): unknown {
         "WM308",
         `Instance ${JSON.stringify(row.id)} of workflow "${row.workflow}" cannot go on: ${row.reason ?? row.status}.`,
         {
-          hint: "It is kept as it is, and nothing is lost. Remove the reason, then release it.",
+          hint: "It is kept as it is, and nothing is lost. Remove the cause and start it again under another id.",
         },
       );
   }

@@ -1,8 +1,8 @@
 // The entry of a worker process: loads the user's modules, then attaches. Everything it needs comes by environment
 // variables, which are removed before user code runs: the token is nobody else's business.
 
-import { spawnSync } from "node:child_process";
 import { Worker } from "node:worker_threads";
+import { described, located } from "./modules.ts";
 import { attach, attachFailed, type Exit, type Identity } from "./worker.ts";
 
 const identity: Identity = {
@@ -59,26 +59,6 @@ function watchParent(pid: number): void {
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 },
   });
   thread.unref();
-}
-
-/** V8 tells where a syntax error is only when it prints one that nobody caught: let a process do that. */
-function located(error: unknown, specifier: string): string {
-  const text = described(error);
-  const frames = text.split("\n").filter((line) => line.startsWith("    at "));
-  const anonymous = error instanceof SyntaxError && frames.every((frame) => frame.includes("node:internal"));
-  if (!anonymous) return text;
-  const script = `import(${JSON.stringify(specifier)})`;
-  const { stderr } = spawnSync(process.execPath, [...process.execArgv, "-e", script], {
-    encoding: "utf8",
-    timeout: 10_000,
-  });
-  return stderr.includes("SyntaxError") ? stderr.trim() : text;
-}
-
-function described(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause === undefined ? "" : `\n  because: ${described(error.cause)}`;
-  return `${error.stack ?? `${error.name}: ${error.message}`}${cause}`;
 }
 
 function take(name: string): string {

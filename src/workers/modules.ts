@@ -1,6 +1,7 @@
 // Where a worker process finds the user's modules, and the loader it needs to read them: decided before anything is
 // spawned, so that a wrong path or a missing loader is one clear error.
 
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -90,4 +91,24 @@ function inheritable(options: readonly string[]): string[] {
     else if (!alone.test(option) && option !== "-c" && option !== "-i") kept.push(option);
   }
   return kept;
+}
+
+/** V8 tells where a syntax error is only when it prints one that nobody caught: let a process do that. */
+export function located(error: unknown, specifier: string): string {
+  const text = described(error);
+  const frames = text.split("\n").filter((line) => line.startsWith("    at "));
+  const anonymous = error instanceof SyntaxError && frames.every((frame) => frame.includes("node:internal"));
+  if (!anonymous) return text;
+  const script = `import(${JSON.stringify(specifier)})`;
+  const { stderr } = spawnSync(process.execPath, [...process.execArgv, "-e", script], {
+    encoding: "utf8",
+    timeout: 10_000,
+  });
+  return stderr.includes("SyntaxError") ? stderr.trim() : text;
+}
+
+export function described(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause === undefined ? "" : `\n  because: ${described(error.cause)}`;
+  return `${error.stack ?? `${error.name}: ${error.message}`}${cause}`;
 }

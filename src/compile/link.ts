@@ -98,6 +98,11 @@ export class Linker {
       else if (name === "import.meta" || name === "import()") this.#refuse(captured, trail, name, at);
       else unit.report("WM145", { syntax: "`super` of the surroundings" }, at);
     }
+    for (const { code, shape, start } of captured.problems) {
+      const place = { ...root, start, end: start };
+      if (code === "WM146") unit.report(code, { name: trail.at(-1) ?? "", shape }, place);
+      else unit.report(code, { name: trail.at(-1) ?? "" }, place);
+    }
     for (const { name, node: at, write } of unit.analysis.free) if (write) unit.report("WM120", { name }, at);
     check(unit, root, (what, at) => this.#refuse(captured, trail, what, at));
     return { unit, root };
@@ -139,6 +144,7 @@ export class Linker {
     const parent = Object.getPrototypeOf(fn) as AnyFunction | null;
     const extended = node.superClass != null;
     const mine = new Set<string | symbol>(["length", "name", "prototype", "caller", "arguments"]);
+    const computed = node.body.body.some((element) => "static" in element && element.static && element.computed);
     for (const element of node.body.body) {
       const key = element.type === "MethodDefinition" && element.static ? propertyName(element) : null;
       if (key !== null) mine.add(key);
@@ -160,9 +166,18 @@ export class Linker {
         : null,
       statics: (f, register) => {
         for (const key of Reflect.ownKeys(fn)) {
-          if (mine.has(key) || typeof key === "symbol") continue;
+          if (mine.has(key)) continue;
           const property = Object.getOwnPropertyDescriptor(fn, key)!;
-          if (!("value" in property)) continue;
+          if (typeof key === "symbol" || !("value" in property)) {
+            // One with a computed key in the class text is built by the text.
+            if (!computed)
+              unit.report(
+                "WM145",
+                { syntax: `Static \`${String(key)}\`, added to a captured class from outside,` },
+                node,
+              );
+            continue;
+          }
           const mark = f.asm.mark;
           const value = f.asm.take();
           emitLeaf(f, this.#link(unit, property.value, [...trail, key], node), node, value);

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -21,6 +21,7 @@ export const hello = workflow("devHello", async (name) => (await greet(name)) + 
 
 beforeAll(async () => {
   project = await mkdtemp(path.join(tmpdir(), "waymark-dev-"));
+  await chmod(project, 0o755); // as root the server runs as another user, who must get in
   await mkdir(path.join(project, "node_modules"));
   await symlink(root, path.join(project, "node_modules", "waymark"));
   await writeFile(path.join(project, "package.json"), '{ "type": "module" }');
